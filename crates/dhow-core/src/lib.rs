@@ -1,0 +1,17 @@
+//! The vocabulary of dhow: what a function is, what a call leaves behind, which route wins,
+//! and the traits ("ports") at which the other crates meet.
+//!
+//! Nothing here does I/O, reads a clock or knows a runtime; time is always an argument.
+//! Start with [`function`] for the nouns, [`plan`] for the decisions, [`ports`] for the seams.
+
+pub mod abi;
+pub mod call;
+pub mod digest;
+pub mod function;
+pub mod limits;
+pub mod name;
+pub mod outcome;
+pub mod plan;
+pub mod ports;
+pub mod quantity;
+pub mod route;

@@ -1,0 +1,211 @@
+//! The seams between the crates. The engine, the store and the gateway know these traits and not
+//! each other; the binary joins them.
+
+use std::fs::File;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body::Body;
+
+use crate::abi::Abi;
+use crate::call::CallId;
+use crate::digest::Digest;
+use crate::function::{Deployed, Function, Revision};
+use crate::name::FunctionName;
+use crate::outcome::{Failure, Outcome};
+
+/// A boxed future, for ports off the request path.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Every function in force at one moment. Immutable; a change makes a new one.
+#[derive(Debug, Default, Clone)]
+pub struct Snapshot {
+    /// Grows with every change of the catalog.
+    pub version: u64,
+    /// Sorted by name.
+    pub functions: Vec<Arc<Deployed>>,
+}
+
+/// What is deployed. One owner writes; anybody may read.
+pub trait Catalog: Send + Sync {
+    /// What is in force now. Reads memory only.
+    fn snapshot(&self) -> Arc<Snapshot>;
+
+    /// Makes `function` the next revision of its name, durably, before it returns. A function
+    /// that equals the one in force is left as it is, with its revision.
+    fn deploy(&self, function: NewRevision) -> BoxFuture<'_, Result<Deployed, CatalogError>>;
+
+    /// Removes a function and its revisions, durably. Numbers are not used again.
+    fn delete(&self, name: FunctionName) -> BoxFuture<'_, Result<(), CatalogError>>;
+
+    /// Every revision that is still known, newest first.
+    fn revisions(
+        &self,
+        name: FunctionName,
+    ) -> BoxFuture<'_, Result<Vec<Arc<Revision>>, CatalogError>>;
+}
+
+/// A function whose code is held and whose ABI is known.
+#[derive(Debug, Clone)]
+pub struct NewRevision {
+    /// As the user said it.
+    pub function: Function,
+    /// Its code.
+    pub digest: Digest,
+    /// The file name the code came under.
+    pub program: String,
+    /// As told, or as found.
+    pub abi: Abi,
+    /// Now, milliseconds since 1970.
+    pub now_ms: u64,
+}
+
+/// Why the catalog refused.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// There is no such function.
+    #[error("there is no function `{0}`")]
+    NotFound(FunctionName),
+    /// A route belongs to another function already.
+    #[error(transparent)]
+    Conflict(#[from] crate::plan::routes::Conflict),
+    /// The disk is full; nothing was changed.
+    #[error("the disk is full, nothing was changed")]
+    Full,
+    /// The store failed; nothing was changed.
+    #[error("the catalog can't be written: {0}")]
+    Storage(String),
+}
+
+/// Modules by digest.
+pub trait Blobs: Send + Sync {
+    /// Opens the blob for reading.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not held.
+    fn open(&self, digest: &Digest) -> io::Result<File>;
+}
+
+/// Looks at a module and compiles it, before anything is deployed with it.
+pub trait Intake: Send + Sync {
+    /// Admits the blob: parses it under budgets, finds its ABI, compiles it into the cache.
+    /// `progress` hears of each step as it begins.
+    fn admit<'a>(
+        &'a self,
+        digest: &'a Digest,
+        progress: &'a (dyn Fn(Progress) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Artifact, Refusal>>;
+}
+
+/// A step of [`Intake::admit`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The module is parsed.
+    Inspecting,
+    /// It is being compiled; so long already.
+    Compiling(Duration),
+    /// It was compiled earlier.
+    Cached,
+    /// It is compiled.
+    Compiled(Duration),
+}
+
+/// What a module turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Its identity.
+    pub digest: Digest,
+    /// Bytes of the module.
+    pub size: u64,
+    /// `component` or `core module`.
+    pub kind: &'static str,
+    /// How it is called, unless a manifest says otherwise.
+    pub abi: Abi,
+    /// What it needs, `module name` or `interface@version`.
+    pub imports: Vec<String>,
+    /// What it offers.
+    pub exports: Vec<String>,
+}
+
+/// Why a module is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// Stable short name: `not-wasm`, `invalid-module`, `unsupported`, `unknown-imports`,
+    /// `too-large`, `compile-limit`, `storage-full`, `not-found`, `internal`.
+    pub reason: &'static str,
+    /// What is wrong, in words.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// One request to a function.
+pub struct Call<B> {
+    /// The platform's name for it.
+    pub id: CallId,
+    /// The request as the guest shall see it.
+    pub request: Request<B>,
+    /// The URI as the client sent it.
+    pub full_uri: Uri,
+    /// The path prefix or route that led here, without a trailing `/*`: CGI's `SCRIPT_NAME`.
+    pub script_name: String,
+    /// Who called.
+    pub peer: SocketAddr,
+    /// The address the call came in on.
+    pub local: SocketAddr,
+    /// When its head had been read.
+    pub received: Instant,
+}
+
+/// Runs calls. The engine implements it; other places to run may follow.
+pub trait Invoke: Send + Sync + 'static {
+    /// A revision made ready for calls. Cheap to clone; holds no code until the first call.
+    type Target: Clone + Send + Sync + 'static;
+    /// A streamed answer. A body that ends in an error cuts the connection.
+    type Body: Body<Data = Bytes, Error = Failure> + Send + 'static;
+
+    /// Makes `revision` ready to be called.
+    fn target(&self, revision: Arc<Revision>) -> Self::Target;
+
+    /// Answers one call, within the revision's limits. An `Err` is the platform's answer; every
+    /// end of the call, also one after the head or by a caller gone away, is recorded.
+    fn invoke<B>(
+        &self,
+        target: &Self::Target,
+        call: Call<B>,
+    ) -> impl Future<Output = Result<Response<Self::Body>, Failure>> + Send
+    where
+        B: Body<Data = Bytes, Error = Failure> + Send + Unpin + 'static;
+}
+
+/// Hears what the calls of one revision do. Called on the request path: never blocks.
+pub trait Record: Send + Sync {
+    /// A call was let in.
+    fn started(&self);
+    /// The guest wrote a line.
+    fn line(&self, call: CallId, stream: Stream, line: &[u8]);
+    /// A call that was let in, or was refused a place, ended.
+    fn ended(&self, outcome: Outcome);
+}
+
+/// Makes a [`Record`] for a revision.
+pub trait Observe: Send + Sync {
+    /// The record of `revision`'s calls.
+    fn record(&self, revision: &Revision) -> Arc<dyn Record>;
+}
+
+/// Which of its two outputs a guest wrote to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}

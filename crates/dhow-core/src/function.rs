@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::abi::{Abi, Io};
 use crate::digest::Digest;
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
 use crate::name::FunctionName;
 use crate::route::Route;
 
@@ -30,7 +30,12 @@ pub enum Source {
     /// A file beside the manifest; the client sends its bytes and says [`Source::Blob`] instead.
     Path(String),
     /// A blob that the server already holds.
-    Blob(Digest),
+    Blob {
+        /// Which.
+        digest: Digest,
+        /// The file name that the code came under, where somebody knows it.
+        program: Option<String>,
+    },
 }
 
 /// The part of a function that a call depends on, except the code.
@@ -100,6 +105,10 @@ impl Reuse {
 
 impl Default for Reuse {
     fn default() -> Self {
-        Self { calls: 1, concurrent: 1, idle: Duration::from_secs(60) }
+        Self {
+            calls: limits::REUSE_CALLS.default,
+            concurrent: limits::REUSE_CONCURRENT.default,
+            idle: limits::REUSE_IDLE.default,
+        }
     }
 }

@@ -76,6 +76,19 @@ pub const BODY: Bounds<u64> = Bounds { default: 64 * MIB, least: 0, most: 1024 *
 pub const OUTPUT: Bounds<u64> = Bounds { default: 16 * MIB, least: 0, most: GIB };
 /// `limits.logs`, bytes per call.
 pub const LOGS: Bounds<u64> = Bounds { default: MIB, least: 0, most: GIB };
+/// `reuse.calls`, calls that one instance answers.
+pub const REUSE_CALLS: Bounds<u32> = Bounds { default: 1, least: 1, most: 1_000_000 };
+/// `reuse.concurrent`, calls that one instance answers at the same time.
+pub const REUSE_CONCURRENT: Bounds<u32> = Bounds { default: 1, least: 1, most: 1_000 };
+/// `reuse.idle`.
+pub const REUSE_IDLE: Bounds<Duration> = Bounds {
+    default: Duration::from_secs(60),
+    least: Duration::from_millis(1),
+    most: Duration::from_secs(24 * 3600),
+};
+/// Bytes of all arguments and of all names and values of the environment together, each with the
+/// one byte that ends it. Every call copies them into its guest.
+pub const ARGS_AND_ENV: usize = 64 << 10;
 
 impl Default for Limits {
     fn default() -> Self {

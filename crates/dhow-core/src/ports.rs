@@ -125,12 +125,20 @@ pub struct Artifact {
     pub size: u64,
     /// `component` or `core module`.
     pub kind: &'static str,
-    /// How it is called, unless a manifest says otherwise.
-    pub abi: Abi,
+    /// Every way it can be called; the first holds unless a manifest says otherwise.
+    pub abis: Vec<Abi>,
     /// What it needs, `module name` or `interface@version`.
     pub imports: Vec<String>,
     /// What it offers.
     pub exports: Vec<String>,
+}
+
+impl Artifact {
+    /// How it is called, unless a manifest says otherwise.
+    pub fn abi(&self) -> Abi {
+        // An intake refuses a module that can be called in no way.
+        self.abis.first().copied().unwrap_or(Abi::Command)
+    }
 }
 
 /// Why a module is not taken.

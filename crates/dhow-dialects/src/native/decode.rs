@@ -1,0 +1,251 @@
+//! A document as a Function, or everything that is wrong with it.
+
+use dhow_core::abi::{Abi, Io};
+use dhow_core::function::{Function, Source, Template};
+use dhow_core::limits::ARGS_AND_ENV;
+use dhow_core::name::{FunctionName, Label};
+use serde_json::Value;
+
+use super::limits::{limits, reuse};
+use super::routes::routes;
+use super::{API_VERSION, KIND};
+use crate::fields::{self, Known, Object, Shown};
+use crate::problem::FieldError;
+
+const DOCUMENT: Known =
+    Known { fields: &["apiVersion", "kind", "metadata", "spec"], unsupported: &[] };
+const METADATA: Known =
+    Known { fields: &["name", "namespace", "labels", "annotations"], unsupported: &[] };
+const SPEC: Known = Known {
+    fields: &["source", "abi", "io", "args", "env", "limits", "reuse", "routes", "placement"],
+    unsupported: &["secrets", "mounts", "network", "triggers", "scale"],
+};
+const SOURCE: Known = Known { fields: &["path", "blob", "program"], unsupported: &["image"] };
+const VARIABLE: Known = Known { fields: &["name", "value"], unsupported: &[] };
+
+/// Reads one document.
+///
+/// # Errors
+/// Every field that is wrong, in no promised order, and at least one.
+pub fn decode(document: &Value) -> Result<Function, Vec<FieldError>> {
+    let mut problems = Vec::new();
+    match function(document, &mut problems) {
+        Some(function) if problems.is_empty() => Ok(function),
+        _ => Err(problems),
+    }
+}
+
+/// Whether `io` means nothing for guests of this ABI.
+pub(super) fn has_no_io(abi: Option<Abi>) -> bool {
+    abi == Some(Abi::Http)
+}
+
+fn function(document: &Value, problems: &mut Vec<FieldError>) -> Option<Function> {
+    check_kind(document, problems)?;
+    let document = Object::open("", document, &DOCUMENT, problems)?;
+    let name = document
+        .required("metadata", problems)
+        .and_then(|_| document.object("metadata", &METADATA, problems))
+        .and_then(|metadata| name(&metadata, problems));
+    let spec = document
+        .required("spec", problems)
+        .and_then(|_| document.object("spec", &SPEC, problems))?;
+    let source = spec
+        .required("source", problems)
+        .and_then(|_| spec.object("source", &SOURCE, problems))
+        .and_then(|said| source(&said, problems));
+    let abi = abi(&spec, problems);
+    let template = Template {
+        io: io(&spec, abi, problems),
+        args: args(&spec, problems),
+        env: env(&spec, problems),
+        limits: limits(&spec, problems),
+        reuse: reuse(&spec, problems),
+    };
+    check_args_and_env(&spec, &template, problems);
+    check_placement(&spec, problems);
+    let routes = routes(&spec, problems);
+    Some(Function { name: name?, source: source?, abi, template, routes })
+}
+
+/// A document of another kind is refused for that alone: its fields are none of ours.
+fn check_kind(document: &Value, problems: &mut Vec<FieldError>) -> Option<()> {
+    if !document.is_object() {
+        let message = format!("the document must be a mapping with `kind: {KIND}` in it");
+        problems.push(FieldError::new("", message));
+        return None;
+    }
+    let before = problems.len();
+    for (field, right) in [("apiVersion", API_VERSION), ("kind", KIND)] {
+        let message = match &document[field] {
+            Value::String(said) if said == right => continue,
+            Value::String(said) => format!("must be `{right}`, not `{}`", Shown(said)),
+            Value::Null => format!("is missing; it must be `{right}`"),
+            _ => format!("must be `{right}`"),
+        };
+        problems.push(FieldError::new(field, message));
+    }
+    (problems.len() == before).then_some(())
+}
+
+fn name(metadata: &Object<'_>, problems: &mut Vec<FieldError>) -> Option<FunctionName> {
+    for field in ["labels", "annotations"] {
+        check_texts(metadata, field, problems);
+    }
+    let name = metadata
+        .required("name", problems)
+        .and_then(|_| metadata.parsed("name", str::parse::<Label>, problems));
+    let namespace = match metadata.get("namespace") {
+        None => Some(Label::default_namespace()),
+        Some(_) => metadata.parsed("namespace", str::parse, problems),
+    };
+    Some(FunctionName { namespace: namespace?, name: name? })
+}
+
+/// A mapping of texts that is not kept.
+fn check_texts(metadata: &Object<'_>, field: &str, problems: &mut Vec<FieldError>) {
+    match metadata.get(field) {
+        None => {}
+        Some(Value::Object(texts)) => {
+            for (key, value) in texts {
+                fields::text(&fields::member(&metadata.at(field), key), value, problems);
+            }
+        }
+        Some(_) => {
+            problems.push(FieldError::new(metadata.at(field), "must be a mapping of texts"));
+        }
+    }
+}
+
+fn source(said: &Object<'_>, problems: &mut Vec<FieldError>) -> Option<Source> {
+    let program = said.parsed("program", program, problems);
+    if said.get("path").is_some() && said.get("blob").is_some() {
+        let message = "has both `path` and `blob`; the code comes from one place";
+        problems.push(FieldError::new(said.at("blob"), message));
+        None
+    } else if said.get("path").is_some() {
+        if said.get("program").is_some() {
+            let message = "stands beside `blob` only; a file has its name already";
+            problems.push(FieldError::new(said.at("program"), message));
+        }
+        said.parsed("path", path, problems).map(Source::Path)
+    } else if said.get("blob").is_some() {
+        said.parsed("blob", str::parse, problems).map(|digest| Source::Blob { digest, program })
+    } else {
+        if said.get("image").is_none() {
+            let message = "is missing; it is the file of a module, beside the manifest";
+            problems.push(FieldError::new(said.at("path"), message));
+        }
+        None
+    }
+}
+
+fn path(text: &str) -> Result<String, &'static str> {
+    match text {
+        "" => Err("is empty; it is the file of a module"),
+        _ if text.contains('\0') => Err("has a NUL in it"),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// It becomes `argv[0]`, so it has to be a file name.
+fn program(text: &str) -> Result<String, &'static str> {
+    let is_name = (1..=255).contains(&text.len()) && !text.contains(['/', '\0']);
+    if is_name { Ok(text.to_owned()) } else { Err("must be a file name of 1 to 255 bytes") }
+}
+
+fn abi(spec: &Object<'_>, problems: &mut Vec<FieldError>) -> Option<Abi> {
+    let parse = |text: &str| match text {
+        "auto" => Ok(None),
+        _ => match text.parse() {
+            Ok(abi @ (Abi::Http | Abi::Command)) => Ok(Some(abi)),
+            Ok(abi @ (Abi::Spin | Abi::Actor | Abi::Server)) => Err(format!(
+                "`{abi}` is part of the format, but is not supported by this version of dhow"
+            )),
+            Err(_) => Err(format!("`{}` is not one of auto, http, command", Shown(text))),
+        },
+    };
+    spec.parsed("abi", parse, problems).flatten()
+}
+
+fn io(spec: &Object<'_>, abi: Option<Abi>, problems: &mut Vec<FieldError>) -> Io {
+    if has_no_io(abi) && spec.get("io").is_some() {
+        let message = "says how a command is called, and `abi` is not `command`";
+        problems.push(FieldError::new(spec.at("io"), message));
+    }
+    let parse = |text: &str| {
+        text.parse::<Io>()
+            .map_err(|error| format!("`{}` is not one of {}", Shown(text), error.expected))
+    };
+    spec.parsed("io", parse, problems).unwrap_or_default()
+}
+
+fn args(spec: &Object<'_>, problems: &mut Vec<FieldError>) -> Vec<String> {
+    let mut args = Vec::new();
+    for (path, value) in spec.list("args", problems) {
+        let Some(text) = fields::text(&path, value, problems) else { continue };
+        if text.contains('\0') {
+            problems.push(FieldError::new(path, "has a NUL in it"));
+        } else {
+            args.push(text.to_owned());
+        }
+    }
+    args
+}
+
+fn env(spec: &Object<'_>, problems: &mut Vec<FieldError>) -> Vec<(String, String)> {
+    let mut env: Vec<(String, String)> = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    for (path, value) in spec.list("env", problems) {
+        let Some(said) = Object::open(path, value, &VARIABLE, problems) else { continue };
+        let name = said
+            .required("name", problems)
+            .and_then(|_| said.parsed("name", variable_name, problems));
+        // Kubernetes' rule: a variable without a value is empty.
+        let value = match said.get("value") {
+            None => Some(String::new()),
+            Some(_) => said.parsed("value", variable_value, problems),
+        };
+        let (Some(name), Some(value)) = (name, value) else { continue };
+        if seen.insert(name.clone()) {
+            env.push((name, value));
+        } else {
+            let message = format!("`{}` stands here twice", Shown(&name));
+            problems.push(FieldError::new(said.at("name"), message));
+        }
+    }
+    env
+}
+
+fn variable_name(text: &str) -> Result<String, &'static str> {
+    match text {
+        "" => Err("is empty"),
+        _ if text.contains(['=', '\0']) => Err("may not hold `=` or NUL"),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+fn variable_value(text: &str) -> Result<String, &'static str> {
+    if text.contains('\0') { Err("has a NUL in it") } else { Ok(text.to_owned()) }
+}
+
+fn check_args_and_env(spec: &Object<'_>, template: &Template, problems: &mut Vec<FieldError>) {
+    let args = template.args.iter().map(|arg| arg.len() + 1);
+    let env = template.env.iter().map(|(name, value)| name.len() + value.len() + 2);
+    let (args, env) = (args.sum::<usize>(), env.sum::<usize>());
+    if args + env > ARGS_AND_ENV {
+        let field = if args > env { "args" } else { "env" };
+        let message =
+            format!("args and env hold {} bytes together; at most {ARGS_AND_ENV}", args + env);
+        problems.push(FieldError::new(spec.at(field), message));
+    }
+}
+
+fn check_placement(spec: &Object<'_>, problems: &mut Vec<FieldError>) {
+    let parse = |text: &str| match text {
+        "pool" => Ok(()),
+        "pod" => Err("`pod` is part of the format, but is not supported by this version of dhow"),
+        _ => Err("must be `pool`"),
+    };
+    spec.parsed("placement", parse, problems);
+}

@@ -1,0 +1,52 @@
+//! dhow's own format: the document `Function` of the group `dhow.dev`.
+//!
+//! `metadata.labels` and `metadata.annotations` are taken and not kept: a Function has no place
+//! for them. What the format has and this version does not run (`source.image`, `secrets`,
+//! `mounts`, `network`, `triggers`, `scale`, `placement: pod`, the ABIs `spin`, `actor` and
+//! `server`) is refused by name, never passed over.
+
+mod decode;
+mod encode;
+mod limits;
+mod routes;
+
+use dhow_core::function::Function;
+
+use crate::document;
+use crate::problem::{FieldError, Problems};
+
+pub use decode::decode;
+pub use encode::encode;
+
+/// The `apiVersion` of a document of this format.
+pub const API_VERSION: &str = "dhow.dev/v1alpha1";
+/// The `kind` of a document of this format.
+pub const KIND: &str = "Function";
+
+/// Reads every document of a YAML or JSON text.
+///
+/// # Errors
+/// Everything that is wrong with any of them; then none is returned. Where there are several
+/// documents, a path begins with `document N: `, counted from 1 without the empty ones.
+pub fn parse_documents(text: &str) -> Result<Vec<Function>, Problems> {
+    let documents = document::parse(text)?;
+    let several = documents.len() > 1;
+    let mut functions = Vec::with_capacity(documents.len());
+    let mut fields = Vec::new();
+    for (index, document) in documents.iter().enumerate() {
+        match decode(document) {
+            Ok(function) => functions.push(function),
+            Err(problems) if several => fields.extend(problems.into_iter().map(|problem| {
+                FieldError::new(
+                    format!("document {}: {}", index + 1, problem.path),
+                    problem.message,
+                )
+            })),
+            Err(problems) => fields.extend(problems),
+        }
+    }
+    if fields.is_empty() { Ok(functions) } else { Err(Problems { fields }) }
+}
+
+#[cfg(test)]
+mod tests;

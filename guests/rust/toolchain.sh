@@ -7,7 +7,7 @@
 # below it from wasi-libc, both of trixie-backports; -Zbuild-std builds them.
 set -euo pipefail
 
-cache=${DHOW_GUEST_CACHE:-$HOME/.cache/dhow/guests}
+cache=$(realpath -m "${DHOW_GUEST_CACHE:-$HOME/.cache/dhow/guests}")
 toolchain=$cache/rust-toolchain
 work=$cache/rust-toolchain-work
 targets="wasm32-wasip1 wasm32-wasip2 wasm32-unknown-unknown"

@@ -44,7 +44,7 @@ impl Answer {
 /// A whole answer of plain text.
 pub(crate) fn text(out: ResponseOutparam, status: u16, body: &str) {
     let headers = Fields::new();
-    headers.append(&"content-type".to_owned(), b"text/plain").expect("a plain header");
+    headers.append("content-type", b"text/plain").expect("a plain header");
     let answer = Answer::start(out, status, headers);
     let bodiless = matches!(status, 100..=199 | 204 | 304);
     if bodiless || answer.write(body.as_bytes()).is_ok() {

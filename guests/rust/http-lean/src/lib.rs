@@ -3,11 +3,8 @@
 
 #![no_std]
 
-extern crate alloc;
-
 mod arena;
 
-use alloc::string::String;
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{
     Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
@@ -20,7 +17,7 @@ wasip2::http::proxy::export!(Hello);
 impl Guest for Hello {
     fn handle(_request: IncomingRequest, out: ResponseOutparam) {
         let headers = Fields::new();
-        _ = headers.append(&String::from("content-type"), b"text/plain");
+        _ = headers.append("content-type", b"text/plain");
         let response = OutgoingResponse::new(headers);
         let Ok(body) = response.body() else { return };
         let Ok(stream) = body.write() else { return };

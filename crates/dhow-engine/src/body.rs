@@ -1,0 +1,215 @@
+//! The body of a guest's answer.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use dhow_core::outcome::{Failure, Reason};
+use dhow_core::quantity::print_duration;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+use wasmtime_wasi_http::WasiBody;
+
+use crate::flight::Flight;
+
+/// An answer's body: whole, when the guest had ended before the head went out, else streamed.
+///
+/// Holds the call's flight, and with it its place, to the last byte. Dropped before that, it ends
+/// the guest.
+pub struct GuestBody(Inner);
+
+enum Inner {
+    Whole(Option<Bytes>),
+    Stream(Box<Streamed>),
+}
+
+/// What reading a body once gives; `None` is its end.
+type Item = Option<Result<Frame<Bytes>, wasmtime_wasi_http::Error>>;
+
+struct Streamed {
+    flight: Arc<Flight>,
+    body: WasiBody,
+    /// Read already, to see whether it is all.
+    ahead: VecDeque<Item>,
+    /// Bytes that may still be sent.
+    left: u64,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// When the last piece went out.
+    last: Instant,
+    over: bool,
+    bodiless: bool,
+}
+
+impl GuestBody {
+    /// An answer that is known in full.
+    pub(crate) fn whole(flight: &Flight, body: Bytes) -> Self {
+        flight.answered();
+        Self(Inner::Whole((!body.is_empty()).then_some(body)))
+    }
+
+    /// A guest's answer. `ended`: the guest has, so that its body may be there in full.
+    /// `bodiless`: the body will not be sent.
+    pub(crate) fn answer(
+        flight: &Arc<Flight>,
+        response: Response<WasiBody>,
+        ended: bool,
+        bodiless: bool,
+    ) -> Response<Self> {
+        let (head, mut body) = response.into_parts();
+        let mut ahead = VecDeque::new();
+        if bodiless {
+            flight.answered();
+        } else if ended {
+            match whole(&mut body) {
+                Ok(bytes) if bytes.len() as u64 <= flight.limits().response_body => {
+                    return Response::from_parts(head, Self::whole(flight, bytes));
+                }
+                Ok(bytes) => ahead.push_back(Some(Ok(Frame::data(bytes)))),
+                Err(read) => ahead = read,
+            }
+        }
+        flight.streaming();
+        let left = flight.limits().response_body;
+        let streamed = Streamed {
+            flight: flight.clone(),
+            body,
+            ahead,
+            left,
+            timer: None,
+            last: Instant::now(),
+            over: bodiless,
+            bodiless,
+        };
+        Response::from_parts(head, Self(Inner::Stream(Box::new(streamed))))
+    }
+}
+
+/// The one piece that a small body consists of, if that is all there is. Otherwise what was read.
+fn whole(body: &mut WasiBody) -> Result<Bytes, VecDeque<Item>> {
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let mut now = || Pin::new(&mut *body).poll_frame(&mut cx);
+    let data = match now() {
+        Poll::Ready(None) => return Ok(Bytes::new()),
+        Poll::Pending => return Err(VecDeque::new()),
+        Poll::Ready(Some(Ok(frame))) if frame.is_data() => frame.into_data(),
+        Poll::Ready(item) => return Err(VecDeque::from([item])),
+    };
+    let data = data.unwrap_or_default();
+    match now() {
+        Poll::Ready(None) => Ok(data),
+        Poll::Pending => Err(VecDeque::from([Some(Ok(Frame::data(data)))])),
+        Poll::Ready(item) => Err(VecDeque::from([Some(Ok(Frame::data(data))), item])),
+    }
+}
+
+impl Streamed {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let frame = match self.ahead.pop_front() {
+            Some(item) => Poll::Ready(item),
+            None => Pin::new(&mut self.body).poll_frame(cx),
+        };
+        match frame {
+            Poll::Ready(Some(Ok(frame))) => self.send(frame),
+            Poll::Ready(Some(Err(error))) => {
+                let why =
+                    Failure::new(Reason::BadResponse, format!("the body broke off: {error:?}"));
+                self.cut(why)
+            }
+            Poll::Ready(None) => match self.flight.failure() {
+                Some(failure) => self.cut(failure),
+                None => {
+                    self.over = true;
+                    self.flight.answered();
+                    Poll::Ready(None)
+                }
+            },
+            Poll::Pending => self.poll_timer(cx),
+        }
+    }
+
+    fn send(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match self.left.checked_sub(length) {
+            Some(left) => self.left = left,
+            None => {
+                let limit = self.flight.limits().response_body;
+                let message = format!("the answer is larger than {limit} bytes");
+                return self.cut(Failure::new(Reason::BadResponse, message));
+            }
+        }
+        self.last = Instant::now();
+        self.timer = None;
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let limits = self.flight.limits();
+        let (deadline, limit) = match limits.stream {
+            true => (self.last + limits.idle_timeout, limits.idle_timeout),
+            false => (self.flight.deadline(), limits.timeout),
+        };
+        let timer =
+            self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let message = match limits.stream {
+            true => format!("the answer paused for longer than {}", print_duration(limit)),
+            false => format!("the call took longer than {}", print_duration(limit)),
+        };
+        self.cut(Failure::new(Reason::WallTime, message))
+    }
+
+    /// Ends the answer in an error, which cuts the connection, and the guest with it.
+    fn cut(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        self.over = true;
+        let failure = self.flight.fail(failure);
+        self.flight.end_guest();
+        Poll::Ready(Some(Err(failure)))
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        // After its end the guest may have more to do; before it, nobody waits for the rest.
+        if !self.flight.is_answered() || self.bodiless {
+            self.flight.end_guest();
+        }
+    }
+}
+
+impl Body for GuestBody {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        match &mut self.0 {
+            Inner::Whole(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Inner::Stream(streamed) => streamed.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Inner::Whole(body) => body.is_none(),
+            Inner::Stream(streamed) => streamed.over,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |b| b.len() as u64)),
+            Inner::Stream(_) => SizeHint::default(),
+        }
+    }
+}

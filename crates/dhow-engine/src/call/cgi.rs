@@ -1,0 +1,266 @@
+//! `io: cgi`: RFC 3875 as WAGI uses it. The answer streams once its header block is complete.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use dhow_core::outcome::{Failure, Reason};
+use dhow_core::ports::Call;
+use futures_util::stream;
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt as _, StreamBody};
+use percent_encoding::percent_decode_str;
+use tokio::sync::mpsc;
+use wasmtime_wasi::WasiCtxBuilder;
+
+use crate::body::GuestBody;
+use crate::call::command::Exit;
+use crate::call::stdio::text;
+use crate::call::{Running, command, failure, for_guest, is_bodiless};
+use crate::flight::Flight;
+use crate::host::{BodyStdin, pipe};
+use crate::load::Code;
+
+/// The most that a header block may have, bytes.
+const HEADER_BLOCK: usize = 64 << 10;
+
+pub(super) async fn answer<B>(
+    running: Running<'_>,
+    code: &Arc<Code>,
+    call: Call<B>,
+) -> Result<Response<GuestBody>, Failure>
+where
+    B: Body<Data = Bytes, Error = Failure> + Send + Unpin + 'static,
+{
+    let flight = running.flight;
+    let method = call.request.method().clone();
+    let mut wasi = running.wasi();
+    set_args(&mut wasi, flight, &call);
+    set_variables(&mut wasi, &call);
+    let body = for_guest(flight, call.request).into_body();
+    wasi.stdin(BodyStdin::new(body));
+    let (stdout, mut output) = pipe();
+    wasi.stdout(stdout);
+
+    let (mut drive, exit) = command::start(flight, code, wasi, running.place);
+    let block = drive.until(running.engine, read_block(&mut output)).await;
+    // A guest that has ended has let go of the pipe, so the rest of it can be read at once.
+    let block = match block {
+        Some(block) => block,
+        None => read_block(&mut output).await,
+    };
+    if let Some(failure) = flight.failure() {
+        return Err(failure);
+    }
+    let Some((block, rest)) = block else {
+        return Err(match exit.get() {
+            Some(code) if *code != 0 => failure::exit(*code, flight.meter()),
+            _ => bad("the guest ended before its header block did"),
+        });
+    };
+    let mut response = parse_block(&block)?.map(|()| stream_of(rest, output, exit, flight.clone()));
+    response.headers_mut().remove(CONTENT_LENGTH);
+    flight.set_status(response.status());
+    let bodiless = is_bodiless(&method, response.status());
+    let ended = drive.has_ended();
+    drive.go_on(running.engine);
+    Ok(GuestBody::answer(flight, response, ended, bodiless))
+}
+
+/// Reads up to the empty line. `None`: the output ended, or grew too long, before that.
+async fn read_block(output: &mut mpsc::Receiver<Bytes>) -> Option<(Bytes, Bytes)> {
+    let mut read = BytesMut::new();
+    while let Some(piece) = output.recv().await {
+        read.extend_from_slice(&piece);
+        if let Some((end, body)) = find_end(&read) {
+            let rest = read.split_off(body).freeze();
+            read.truncate(end);
+            return Some((read.freeze(), rest));
+        }
+        if read.len() > HEADER_BLOCK {
+            return None;
+        }
+    }
+    None
+}
+
+/// Where the header block ends and where the body begins.
+fn find_end(read: &[u8]) -> Option<(usize, usize)> {
+    let mut line = 0;
+    for (index, byte) in read.iter().enumerate() {
+        if *byte == b'\n' {
+            if matches!(&read[line..index], b"" | b"\r") {
+                return Some((line, index + 1));
+            }
+            line = index + 1;
+        }
+    }
+    None
+}
+
+/// The head that a header block stands for.
+fn parse_block(block: &[u8]) -> Result<Response<()>, Failure> {
+    let mut status = None;
+    let mut headers = HeaderMap::new();
+    for line in block.split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            continue;
+        }
+        let wrong = || bad(format!("`{}` is no header line", String::from_utf8_lossy(line)));
+        let colon = line.iter().position(|byte| *byte == b':').ok_or_else(wrong)?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"status") {
+            let code = value.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+            status = Some(StatusCode::from_bytes(code).map_err(|_| wrong())?);
+            continue;
+        }
+        let name = HeaderName::from_bytes(name).map_err(|_| wrong())?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| wrong())?;
+        headers.append(name, value);
+    }
+    let status = match status {
+        Some(status) => status,
+        None if headers.contains_key(LOCATION) => StatusCode::FOUND,
+        None if headers.contains_key(CONTENT_TYPE) => StatusCode::OK,
+        None => return Err(bad("the guest's headers have no Content-Type, Status or Location")),
+    };
+    if status.is_informational() {
+        return Err(bad(format!("a guest can't answer with status {status}")));
+    }
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// The body as the guest writes it. It is whole only if the guest then ends well.
+fn stream_of(
+    rest: Bytes,
+    output: mpsc::Receiver<Bytes>,
+    exit: Exit,
+    flight: Arc<Flight>,
+) -> wasmtime_wasi_http::WasiBody {
+    let state = (Some(rest).filter(|rest| !rest.is_empty()), output, exit, flight);
+    let frames = stream::unfold(state, |(rest, mut output, exit, flight)| async move {
+        let piece = match rest {
+            Some(rest) => Some(rest),
+            None => output.recv().await,
+        };
+        let item = match piece {
+            Some(piece) => Ok(Frame::data(piece)),
+            None => {
+                let code = exit.get().copied().unwrap_or_default();
+                if code == 0 || flight.failure().is_some() {
+                    return None;
+                }
+                let failure = flight.fail(failure::exit(code, flight.meter()));
+                Err(wasmtime_wasi_http::Error::InternalError(Some(failure.message)))
+            }
+        };
+        Some((item, (None, output, exit, flight)))
+    });
+    StreamBody::new(Box::pin(frames)).boxed_unsync()
+}
+
+/// argv: the program, the function's own arguments, then the query's words (WAGI's default
+/// template, `${SCRIPT_NAME} ${ARGS}`).
+fn set_args<B>(wasi: &mut WasiCtxBuilder, flight: &Flight, call: &Call<B>) {
+    wasi.arg(call.full_uri.path());
+    for arg in &flight.target.revision().template.args {
+        wasi.arg(arg);
+    }
+    let query = call.full_uri.query().unwrap_or_default();
+    for word in query.split('&').filter(|word| !word.is_empty()) {
+        wasi.arg(word);
+    }
+}
+
+fn set_variables<B>(wasi: &mut WasiCtxBuilder, call: &Call<B>) {
+    let head = &call.request;
+    let headers = head.headers();
+    let authority = head.uri().authority().map(|authority| authority.to_string());
+    let host = authority.or_else(|| text(headers.get(HOST))).unwrap_or_default();
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() => (name.to_owned(), port.to_owned()),
+        _ if host.is_empty() => (call.local.ip().to_string(), call.local.port().to_string()),
+        _ => (host.clone(), "80".to_owned()),
+    };
+    let path = call.full_uri.path();
+    let raw_info = path.strip_prefix(call.script_name.as_str()).unwrap_or_default();
+    let info = percent_decode_str(raw_info).decode_utf8_lossy().replace('\0', "");
+    let peer = call.peer.ip().to_string();
+    let full_url = format!("http://{host}{}", call.full_uri);
+    // In order of weight: what comes later replaces what came before under the same name.
+    let mut variables: Vec<(String, String)> = headers
+        .keys()
+        .filter(|name| **name != AUTHORIZATION && **name != CONNECTION)
+        .filter_map(|name| {
+            let variable = name.as_str().to_ascii_uppercase().replace('-', "_");
+            Some((format!("HTTP_{variable}"), text(headers.get(name))?))
+        })
+        .collect();
+    variables.extend(
+        [
+            ("AUTH_TYPE", String::new()),
+            ("REMOTE_USER", String::new()),
+            ("CONTENT_LENGTH", text(headers.get(CONTENT_LENGTH)).unwrap_or_else(|| "0".to_owned())),
+            ("CONTENT_TYPE", text(headers.get(CONTENT_TYPE)).unwrap_or_default()),
+            ("GATEWAY_INTERFACE", "CGI/1.1".to_owned()),
+            ("SERVER_SOFTWARE", "WAGI/1".to_owned()),
+            ("SERVER_PROTOCOL", format!("{:?}", head.version())),
+            ("REQUEST_METHOD", head.method().to_string()),
+            ("QUERY_STRING", call.full_uri.query().unwrap_or_default().to_owned()),
+            ("REMOTE_ADDR", peer.clone()),
+            ("REMOTE_HOST", peer.clone()),
+            ("SERVER_NAME", name),
+            ("SERVER_PORT", port),
+            ("SCRIPT_NAME", call.script_name.clone()),
+            ("PATH_INFO", info.clone()),
+            ("PATH_TRANSLATED", info),
+            ("X_RAW_PATH_INFO", raw_info.to_owned()),
+            ("X_FULL_URL", full_url),
+            ("X_MATCHED_ROUTE", call.script_name.clone()),
+            ("X_COMPONENT_ROUTE", call.script_name.clone()),
+            ("X_RAW_COMPONENT_ROUTE", call.script_name.clone()),
+            ("X_BASE_PATH", "/".to_owned()),
+            ("X_CLIENT_ADDR", call.peer.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    wasi.envs(&variables);
+}
+
+fn bad(message: impl Into<String>) -> Failure {
+    Failure::new(Reason::BadResponse, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(block: &str) -> Result<(u16, usize), String> {
+        parse_block(block.as_bytes())
+            .map(|head| (head.status().as_u16(), head.headers().len()))
+            .map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn a_block_ends_at_its_empty_line_whatever_ends_the_lines() {
+        assert_eq!(find_end(b"a: b\n\nbody"), Some((5, 6)));
+        assert_eq!(find_end(b"a: b\r\n\r\nbody"), Some((6, 8)));
+        assert_eq!(find_end(b"\nbody"), Some((0, 1)));
+        assert_eq!(find_end(b"a: b\n"), None);
+    }
+
+    #[test]
+    fn the_status_is_told_or_follows() {
+        assert_eq!(parse("Content-Type: text/plain\n"), Ok((200, 1)));
+        assert_eq!(parse("Status: 404 Not Found\r\nX-A: b\r\n"), Ok((404, 1)));
+        assert_eq!(parse("location: /there\n"), Ok((302, 1)));
+        for wrong in ["", "X-A: b\n", "no colon\n", "Status: many\n", "a b: c\n", "Status: 101\n"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Handlers whose instances answer more than one call, because their users asked for it.
+//!
+//! Each instance is a task that takes jobs: one at a time, or, for `wasi:http@0.3`, as many at a
+//! time as `reuse.concurrent` says. It ends after `reuse.calls` calls, after `reuse.idle` without
+//! one, or with the first call that fails: what a failed call left behind is nobody's.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use dhow_core::outcome::Failure;
+use dhow_core::ports::Stream;
+use futures_channel::oneshot;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use http::{Method, Request, Response};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{sleep_until, timeout, timeout_at};
+use wasmtime::{AsContextMut as _, Store};
+use wasmtime_wasi_http::handler::{Prepared, Proxy};
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::{WasiBody, WasiHttpView as _};
+
+use crate::body::GuestBody;
+use crate::call::failure::failure_of;
+use crate::call::guest::{Current, Drive, Guest, Serves};
+use crate::call::http::{Head, said_error, said_nothing};
+use crate::call::{Running, Target, is_bodiless};
+use crate::flight::Flight;
+use crate::host::{self, Lines, State, Writer};
+use crate::load::Code;
+use crate::meter::{Meter, Scope};
+
+/// The instances of one revision that may take another call.
+#[derive(Default)]
+pub(super) struct Instances {
+    open: Mutex<Vec<Instance>>,
+    serial: AtomicU64,
+}
+
+struct Instance {
+    id: u64,
+    jobs: mpsc::UnboundedSender<Job>,
+    /// Calls that it serves now.
+    busy: Arc<AtomicU32>,
+    /// Calls that it may still take.
+    left: u32,
+}
+
+/// One call for an instance.
+struct Job {
+    request: Request<WasiBody>,
+    head: oneshot::Sender<Head>,
+    flight: Arc<Flight>,
+    busy: Busy,
+}
+
+/// Counts a call of an instance while it lives.
+struct Busy(Arc<AtomicU32>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+pub(super) async fn answer(
+    running: Running<'_>,
+    code: &Arc<Code>,
+    method: Method,
+    request: Request<WasiBody>,
+) -> Result<Response<GuestBody>, Failure> {
+    let flight = running.flight;
+    let (sender, head) = oneshot::channel();
+    dispatch(&running, code, request, sender);
+    let deadline = tokio::time::Instant::from_std(flight.deadline());
+    let head = match timeout_at(deadline, head).await {
+        Ok(head) => head,
+        Err(_) => return Err(flight.wall_time_over()),
+    };
+    let response = match (flight.failure(), head) {
+        (Some(failure), _) => return Err(failure),
+        (None, Ok(Ok(response))) => response,
+        (None, Ok(Err(error))) => return Err(said_error(&error)),
+        (None, Err(_)) => return Err(said_nothing()),
+    };
+    flight.set_status(response.status());
+    let bodiless = is_bodiless(&method, response.status());
+    Ok(GuestBody::answer(flight, response, false, bodiless))
+}
+
+/// Gives the call to an open instance, or to a new one.
+fn dispatch(
+    running: &Running<'_>,
+    code: &Arc<Code>,
+    request: Request<WasiBody>,
+    head: oneshot::Sender<Head>,
+) {
+    let flight = running.flight;
+    let reuse = &flight.target.revision().template.reuse;
+    let instances = &flight.target.0.reused;
+    let mut open = instances.open.lock();
+    let found = open.iter().position(|instance| instance.busy.load(Relaxed) < reuse.concurrent);
+    let index = found.unwrap_or_else(|| {
+        let (jobs, receiver) = mpsc::unbounded_channel();
+        let id = instances.serial.fetch_add(1, Relaxed);
+        start(running, code, receiver, id);
+        open.push(Instance { id, jobs, busy: Arc::default(), left: reuse.calls });
+        open.len() - 1
+    });
+    let instance = &mut open[index];
+    instance.busy.fetch_add(1, Relaxed);
+    instance.left -= 1;
+    let busy = Busy(instance.busy.clone());
+    // An instance that has just failed drops the job, and with it the head's sender.
+    drop(instance.jobs.send(Job { request, head, flight: flight.clone(), busy }));
+    if instance.left == 0 {
+        // Its channel closes, and it ends after this call.
+        open.swap_remove(index);
+    }
+}
+
+/// Starts an instance in a task of its own.
+fn start(running: &Running<'_>, code: &Arc<Code>, jobs: mpsc::UnboundedReceiver<Job>, id: u64) {
+    let (engine, flight) = (running.engine.clone(), running.flight);
+    let together = flight.target.revision().template.reuse.concurrent > 1;
+    let limits = flight.limits();
+    let scope = if together { Scope::Slice } else { Scope::Call };
+    let rate = flight.target.0.rate.clone();
+    let meter = Arc::new(Meter::new(scope, limits.cpu_time, rate, engine.ticker.clone()));
+    let current = Arc::new(Current::default());
+    let mut wasi = wasmtime_wasi::WasiCtxBuilder::new();
+    wasi.stdout(Lines::new(Writer::Current(current.clone()), Stream::Stdout).stream());
+    wasi.stderr(Lines::new(Writer::Current(current.clone()), Stream::Stderr).stream());
+    wasi.envs(&flight.target.revision().template.env);
+    let store = host::store(code.engine(), wasi, limits.memory, meter.clone());
+    let place = engine.instances.clone().try_acquire_owned().ok();
+    let serves = match together {
+        true => Serves::Together,
+        false => Serves::Calls(current.clone()),
+    };
+    let life = Life { target: flight.target.clone(), meter: meter.clone(), current, jobs, id };
+    let guest = Guest::new(meter, serves, live(life, store, code.clone(), place));
+    tokio::spawn(async move { Drive::new(guest).to_end(&engine).await });
+}
+
+/// What an instance is while it lives.
+struct Life {
+    target: Target,
+    meter: Arc<Meter>,
+    current: Arc<Current>,
+    jobs: mpsc::UnboundedReceiver<Job>,
+    id: u64,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.retire();
+        self.current.set(None);
+    }
+}
+
+impl Life {
+    /// Takes no further call. Those already sent are still in the channel.
+    fn retire(&self) {
+        self.target.0.reused.open.lock().retain(|instance| instance.id != self.id);
+    }
+
+    /// The next call; `None` when there will be none.
+    async fn next(&mut self) -> Option<Job> {
+        let idle = self.target.revision().template.reuse.idle;
+        let job = match timeout(idle, self.jobs.recv()).await {
+            Ok(job) => job,
+            Err(_) => {
+                self.retire();
+                self.jobs.recv().await
+            }
+        }?;
+        self.begin(&job);
+        Some(job)
+    }
+
+    fn begin(&self, job: &Job) {
+        job.flight.served_by(&self.meter);
+        self.current.set(Some(job.flight.clone()));
+        self.meter.restart();
+    }
+}
+
+async fn live(
+    mut life: Life,
+    mut store: Store<State>,
+    code: Arc<Code>,
+    place: Option<OwnedSemaphorePermit>,
+) {
+    let began = Instant::now();
+    let Some(first) = life.next().await else { return };
+    let proxy = match &*code {
+        Code::Proxy(pre) => pre.instantiate_async(&mut store).await.map(Proxy::P2),
+        Code::Service(pre) => pre.instantiate_async(&mut store).await.map(Proxy::P3),
+        Code::Module(_) | Code::Command(_) => return,
+    };
+    let proxy = match proxy {
+        Ok(proxy) => proxy,
+        Err(error) => {
+            first.flight.fail(failure_of(&error, &life.meter));
+            return;
+        }
+    };
+    first.flight.instantiated(began);
+    match &proxy {
+        Proxy::P2(_) => one_by_one(&mut life, &mut store, &proxy, first).await,
+        Proxy::P3(_) => together(&mut life, &mut store, &proxy, first).await,
+    }
+    drop(store);
+    drop(place);
+}
+
+async fn one_by_one(life: &mut Life, store: &mut Store<State>, proxy: &Proxy, first: Job) {
+    let Proxy::P2(proxy) = proxy else { return };
+    let mut job = Some(first);
+    while let Some(Job { request, head, flight, busy }) = job.take() {
+        let result = async {
+            let mut http = store.data_mut().http();
+            let request = http.new_incoming_request(Scheme::Http, request)?;
+            let out = http.new_response_outparam_from_callback(move |answer| {
+                drop(head.send(answer.map_err(wasmtime::Error::from)));
+            })?;
+            proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await
+        }
+        .await;
+        if let Err(error) = result {
+            flight.fail(failure_of(&error, &life.meter));
+            return;
+        }
+        life.current.set(None);
+        drop((flight, busy));
+        job = life.next().await;
+    }
+}
+
+async fn together(life: &mut Life, store: &mut Store<State>, proxy: &Proxy, first: Job) {
+    let served = store
+        .run_concurrent(async |accessor| -> wasmtime::Result<()> {
+            let serve = async |job: Job| -> wasmtime::Result<bool> {
+                let Job { request, head, flight, busy } = job;
+                let prepared = accessor.with(|mut store| {
+                    Prepared::new(store.as_context_mut(), proxy, request, State::http, head)
+                })?;
+                let sent = prepared.run(accessor, sleep_until(flight.deadline().into())).await?;
+                if !sent {
+                    flight.wall_time_over();
+                }
+                drop((flight, busy));
+                Ok(sent)
+            };
+            let mut calls = FuturesUnordered::new();
+            calls.push(serve(first));
+            let mut more = true;
+            while more || !calls.is_empty() {
+                tokio::select! {
+                    Some(sent) = calls.next(), if !calls.is_empty() => {
+                        if !sent? {
+                            // A task that is over its time can't be ended alone.
+                            life.retire();
+                        }
+                    }
+                    job = life.next(), if more => match job {
+                        Some(job) => calls.push(serve(job)),
+                        None => more = false,
+                    },
+                }
+            }
+            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            Ok(())
+        })
+        .await;
+    if let (Err(error), Some(flight)) = (served.flatten(), life.current.get()) {
+        flight.fail(failure_of(&error, &life.meter));
+    }
+}

@@ -1,0 +1,294 @@
+//! The engine: takes modules in, runs calls. Everything it owns is started here.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dhow_core::digest::Digest;
+use dhow_core::function::Revision;
+use dhow_core::outcome::{Failure, Reason};
+use dhow_core::ports::{
+    Artifact, Blobs, BoxFuture, Call, Intake, Invoke, Observe, Progress, Refusal,
+};
+use http::Response;
+use http_body::Body;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::background::Background;
+use crate::body::GuestBody;
+use crate::call::{self, Target};
+use crate::compile::cache::{Cache, Entry, Found};
+use crate::compile::child;
+use crate::config::Config;
+use crate::load::{Code, Loader, Slot};
+use crate::ticker::Ticker;
+
+/// Descriptors that are left for sockets and files when the number of loaded functions is set.
+const DESCRIPTORS_LEFT: u64 = 2000;
+/// Code up to this size is mapped on the calling thread; a larger load would hold it up.
+const MAP_HERE: u64 = 4 << 20;
+
+/// Runs functions. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) loader: Loader,
+    pub(crate) background: Background,
+    pub(crate) ticker: Arc<Ticker>,
+    /// Instances alive, over all functions.
+    pub(crate) instances: Arc<Semaphore>,
+    cache: Cache,
+    blobs: Arc<dyn Blobs>,
+    observe: Arc<dyn Observe>,
+    config: Config,
+    compiling: Semaphore,
+    /// One lock per module under compilation, so that a crowd costs one.
+    modules: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    damaged: AtomicU64,
+    compile_ms: AtomicU64,
+}
+
+/// Figures of an engine, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Functions whose code is mapped.
+    pub loaded: usize,
+    /// Looks into the code cache that found what they sought.
+    pub cache_hits: u64,
+    /// Those that found nothing.
+    pub cache_misses: u64,
+    /// Those that found damaged code.
+    pub cache_damaged: u64,
+    /// Wall time spent compiling.
+    pub compiling: Duration,
+}
+
+/// Why an engine can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The code folder can't be used.
+    #[error("the folder for compiled code can't be used: {0}")]
+    Code(#[source] io::Error),
+    /// wasmtime refused its settings; often too little address space.
+    #[error("the WebAssembly engine can't start: {0}")]
+    Runtime(String),
+    /// A thread can't be started.
+    #[error("a thread can't be started: {0}")]
+    Thread(#[source] io::Error),
+}
+
+impl Engine {
+    /// Starts an engine whose modules are `blobs` and whose calls are told to `observe`.
+    ///
+    /// # Errors
+    /// When the code folder can't be used, or memory or threads can't be had.
+    pub fn start(
+        mut config: Config,
+        blobs: Arc<dyn Blobs>,
+        observe: Arc<dyn Observe>,
+    ) -> Result<Self, StartError> {
+        config.loaded = config.loaded.min(descriptors());
+        let runtime = |error: wasmtime::Error| StartError::Runtime(format!("{error:#}"));
+        let ticker = Arc::new(Ticker::start().map_err(StartError::Thread)?);
+        let loader = Loader::new(config.clone(), ticker.clone()).map_err(runtime)?;
+        let fingerprint = loader.fingerprint().map_err(runtime)?;
+        let cache = Cache::open(&config.code, fingerprint).map_err(StartError::Code)?;
+        let background =
+            Background::start(config.background_threads).map_err(StartError::Thread)?;
+        Ok(Self(Arc::new(Inner {
+            loader,
+            background,
+            ticker,
+            instances: Arc::new(Semaphore::new(config.instances as usize)),
+            cache,
+            blobs,
+            observe,
+            compiling: Semaphore::new(config.compile.parallel.max(1)),
+            modules: Mutex::default(),
+            counts: Counts::default(),
+            config,
+        })))
+    }
+
+    /// Figures of now.
+    pub fn stats(&self) -> Stats {
+        let counts = &self.0.counts;
+        Stats {
+            loaded: self.0.loader.loaded(),
+            cache_hits: counts.hits.load(Relaxed),
+            cache_misses: counts.misses.load(Relaxed),
+            cache_damaged: counts.damaged.load(Relaxed),
+            compiling: Duration::from_millis(counts.compile_ms.load(Relaxed)),
+        }
+    }
+}
+
+impl Invoke for Engine {
+    type Target = Target;
+    type Body = GuestBody;
+
+    fn target(&self, revision: Arc<Revision>) -> Target {
+        let slot = self.0.loader.slot(revision.digest, revision.abi);
+        let record = self.0.observe.record(&revision);
+        Target::new(revision, record, slot)
+    }
+
+    async fn invoke<B>(
+        &self,
+        target: &Target,
+        call: Call<B>,
+    ) -> Result<Response<GuestBody>, Failure>
+    where
+        B: Body<Data = Bytes, Error = Failure> + Send + Unpin + 'static,
+    {
+        call::invoke(&self.0, target, call).await
+    }
+}
+
+impl Intake for Engine {
+    fn admit<'a>(
+        &'a self,
+        digest: &'a Digest,
+        progress: &'a (dyn Fn(Progress) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Artifact, Refusal>> {
+        Box::pin(async move {
+            let entry = self.0.entry(digest, progress).await?;
+            Ok(entry.look.artifact(*digest))
+        })
+    }
+}
+
+impl Inner {
+    /// The code of `slot`, loaded now if it is not. One load serves every waiter.
+    pub(crate) async fn load(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<Arc<Code>, Failure> {
+        let _loading = slot.loading.lock().await;
+        if let Some(code) = slot.code(self.loader.origin(), Instant::now()) {
+            return Ok(code);
+        }
+        let entry = self.entry(&slot.digest, &|_| ()).await.map_err(not_ready)?;
+        let size = std::fs::metadata(&entry.path).map_or(0, |file| file.len());
+        let loaded = if size <= MAP_HERE {
+            self.loader.load(slot, &entry)
+        } else {
+            let (inner, slot) = (self.clone(), slot.clone());
+            tokio::task::spawn_blocking(move || inner.loader.load(&slot, &entry))
+                .await
+                .unwrap_or_else(|panic| Err(wasmtime::Error::new(panic)))
+        };
+        loaded.map_err(|error| {
+            tracing::error!(module = %slot.digest, error = format!("{error:#}"), "can't load code");
+            Failure::new(Reason::NotReady, format!("the code can't be loaded: {error}"))
+        })
+    }
+
+    /// The cache's entry for a module, compiled now if there is none.
+    async fn entry(
+        &self,
+        digest: &Digest,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Entry, Refusal> {
+        let turn = self.modules.lock().entry(*digest).or_default().clone();
+        let result = {
+            let _turn = turn.lock().await;
+            self.find_or_compile(digest, progress).await
+        };
+        drop(turn);
+        let mut modules = self.modules.lock();
+        if modules.get(digest).is_some_and(|turn| Arc::strong_count(turn) == 1) {
+            modules.remove(digest);
+        }
+        result
+    }
+
+    async fn find_or_compile(
+        &self,
+        digest: &Digest,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Entry, Refusal> {
+        match self.cache.find(digest).map_err(cache_failed)? {
+            Found::Sound(entry) => {
+                self.counts.hits.fetch_add(1, Relaxed);
+                progress(Progress::Cached);
+                return Ok(entry);
+            }
+            Found::Missing => self.counts.misses.fetch_add(1, Relaxed),
+            Found::Damaged => self.counts.damaged.fetch_add(1, Relaxed),
+        };
+        progress(Progress::Inspecting);
+        let module = self.blobs.open(digest).map_err(|error| Refusal {
+            reason: "not-found",
+            message: format!("the module {digest} can't be read: {error}"),
+            hint: "deploy it again".to_owned(),
+        })?;
+        let _turn = self.compiling.acquire().await;
+        let began = Instant::now();
+        let new = self.cache.fresh();
+        let look = {
+            let compile = child::compile(&self.config.compiler, &self.config.compile, module, &new);
+            tell_while(compile, |elapsed| progress(Progress::Compiling(elapsed))).await
+        };
+        let kept = look.and_then(|look| self.cache.keep(digest, &new, look).map_err(cache_failed));
+        let took = began.elapsed();
+        self.counts
+            .compile_ms
+            .fetch_add(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), Relaxed);
+        if kept.is_err() {
+            // Also there when the child was stopped half-way; what is left is cleared at start.
+            drop(std::fs::remove_file(&new));
+        }
+        progress(Progress::Compiled(took));
+        kept
+    }
+}
+
+/// Awaits `future` and calls `tell` now and every half second with the time gone.
+async fn tell_while<T>(future: impl Future<Output = T>, tell: impl Fn(Duration)) -> T {
+    let began = Instant::now();
+    let mut future = std::pin::pin!(future);
+    loop {
+        tell(began.elapsed());
+        match tokio::time::timeout(child::PROGRESS_EVERY, &mut future).await {
+            Ok(result) => return result,
+            Err(_) => continue,
+        }
+    }
+}
+
+/// How many functions may be loaded, each of which keeps a descriptor.
+fn descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let most =
+        limit.map_or(u64::MAX, |limit| limit.saturating_sub(DESCRIPTORS_LEFT).max(limit / 4));
+    usize::try_from(most).unwrap_or(usize::MAX)
+}
+
+fn not_ready(refusal: Refusal) -> Failure {
+    Failure::new(Reason::NotReady, refusal.message)
+}
+
+fn cache_failed(error: io::Error) -> Refusal {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal {
+            reason: "storage-full",
+            message: "the disk is full: the compiled code can't be kept".to_owned(),
+            hint: "free disk space under the data folder".to_owned(),
+        },
+        _ => Refusal {
+            reason: "internal",
+            message: format!("the folder of compiled code can't be used: {error}"),
+            hint: "look at the data folder's permissions".to_owned(),
+        },
+    }
+}

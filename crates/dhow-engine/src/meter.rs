@@ -1,0 +1,210 @@
+//! What a guest uses, measured while it runs, and the moments at which it is stopped, parked or
+//! moved aside.
+//!
+//! CPU is the time of the thread that polls the guest, read before and after each poll and, by
+//! the epoch interrupt, every tick in between. A guest that waits is not polled and pays nothing.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use dhow_core::outcome::{Failure, Reason};
+use futures_util::task::AtomicWaker;
+use rustix::time::{ClockId, clock_gettime};
+use wasmtime::UpdateDeadline;
+
+use crate::rate::CpuRate;
+use crate::ticker::Ticker;
+
+/// A guest that runs so long without a wait is moved to the background threads.
+const ASIDE_AFTER: Duration = Duration::from_millis(4);
+/// How long a guest in the background runs before the next one there has its turn.
+const TURN: Duration = Duration::from_millis(10);
+
+/// Which CPU a [`Meter`]'s limit bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All of it: the guest serves one call.
+    Call,
+    /// That between two waits: the guest serves several calls at once.
+    Slice,
+}
+
+/// The meter of one instance.
+pub(crate) struct Meter {
+    scope: Scope,
+    cpu_limit: Duration,
+    rate: Option<Arc<CpuRate>>,
+    ticker: Arc<Ticker>,
+    /// Nanoseconds of the slices that are over.
+    cpu: AtomicU64,
+    /// The thread's CPU clock when the slice began, nanoseconds.
+    slice_began: AtomicU64,
+    /// Of the slice, what the rate has been charged already, nanoseconds.
+    charged: AtomicU64,
+    /// Most bytes that memories and tables held.
+    peak_memory: AtomicU64,
+    memory_refused: AtomicBool,
+    aside: AtomicBool,
+    in_background: AtomicBool,
+    cancelled: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// The error that ends a guest by the platform's decision.
+#[derive(Debug, Clone)]
+pub(crate) struct Stop(pub(crate) Failure);
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Stop {}
+
+impl Meter {
+    pub(crate) fn new(
+        scope: Scope,
+        cpu_limit: Duration,
+        rate: Option<Arc<CpuRate>>,
+        ticker: Arc<Ticker>,
+    ) -> Self {
+        Self {
+            scope,
+            cpu_limit,
+            rate,
+            ticker,
+            cpu: AtomicU64::new(0),
+            slice_began: AtomicU64::new(0),
+            charged: AtomicU64::new(0),
+            peak_memory: AtomicU64::new(0),
+            memory_refused: AtomicBool::new(false),
+            aside: AtomicBool::new(false),
+            in_background: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    /// Runs `poll`, one slice of the guest, on the meter.
+    pub(crate) fn slice<T>(&self, poll: impl FnOnce() -> T) -> T {
+        self.ticker.notice();
+        let began = thread_cpu();
+        self.slice_began.store(began, Relaxed);
+        self.charged.store(0, Relaxed);
+        let result = poll();
+        let used = thread_cpu().saturating_sub(began);
+        self.cpu.fetch_add(used, Relaxed);
+        if let Some(rate) = &self.rate {
+            let rest = used.saturating_sub(self.charged.load(Relaxed));
+            // The debt of a short slice is paid before the next call or at the next tick.
+            rate.charge(Duration::from_nanos(rest), Instant::now());
+        }
+        result
+    }
+
+    /// Called every tick while the guest runs: may it go on?
+    pub(crate) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
+        self.ticker.notice();
+        if self.cancelled.load(Relaxed) {
+            let gone = Failure::new(Reason::Cancelled, "the caller went away");
+            return Err(wasmtime::Error::new(Stop(gone)));
+        }
+        let slice = thread_cpu().saturating_sub(self.slice_began.load(Relaxed));
+        let bounded = match self.scope {
+            Scope::Call => self.cpu.load(Relaxed) + slice,
+            Scope::Slice => slice,
+        };
+        if Duration::from_nanos(bounded) >= self.cpu_limit {
+            return Err(wasmtime::Error::new(Stop(self.cpu_time_used_up())));
+        }
+        if let Some(pause) = self.charge(slice) {
+            return Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::time::sleep(pause))));
+        }
+        let slice = Duration::from_nanos(slice);
+        if self.in_background.load(Relaxed) {
+            if slice >= TURN {
+                return Ok(UpdateDeadline::Yield(1));
+            }
+        } else if slice >= ASIDE_AFTER {
+            self.aside.store(true, Relaxed);
+            return Ok(UpdateDeadline::Yield(1));
+        }
+        Ok(UpdateDeadline::Continue(1))
+    }
+
+    fn charge(&self, slice: u64) -> Option<Duration> {
+        let rate = self.rate.as_ref()?;
+        let before = self.charged.swap(slice, Relaxed);
+        rate.charge(Duration::from_nanos(slice.saturating_sub(before)), Instant::now())
+    }
+
+    fn cpu_time_used_up(&self) -> Failure {
+        let limit = dhow_core::quantity::print_duration(self.cpu_limit);
+        let message = match self.scope {
+            Scope::Call => format!("the guest used up its {limit} of CPU time"),
+            Scope::Slice => format!("the guest ran for {limit} of CPU time without a wait"),
+        };
+        Failure::new(Reason::CpuTime, message)
+    }
+
+    /// A reused instance begins another call: what the last one used is not this one's.
+    pub(crate) fn restart(&self) {
+        self.cpu.store(0, Relaxed);
+        self.memory_refused.store(false, Relaxed);
+        self.slice_began.store(thread_cpu(), Relaxed);
+    }
+
+    /// Whether the guest asked, by burning CPU, to be moved to the background. Answers yes once.
+    pub(crate) fn take_aside(&self) -> bool {
+        self.aside.load(Relaxed) && {
+            self.aside.store(false, Relaxed);
+            self.in_background.store(true, Relaxed);
+            true
+        }
+    }
+
+    /// Ends the guest at its next tick or wake-up.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Relaxed);
+        self.waker.wake();
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Relaxed)
+    }
+
+    /// Has `cancel` wake this task.
+    pub(crate) fn register(&self, waker: &std::task::Waker) {
+        self.waker.register(waker);
+    }
+
+    pub(crate) fn saw_memory(&self, bytes: u64) {
+        self.peak_memory.fetch_max(bytes, Relaxed);
+    }
+
+    pub(crate) fn refused_memory(&self) {
+        self.memory_refused.store(true, Relaxed);
+    }
+
+    pub(crate) fn was_refused_memory(&self) -> bool {
+        self.memory_refused.load(Relaxed)
+    }
+
+    pub(crate) fn cpu(&self) -> Duration {
+        Duration::from_nanos(self.cpu.load(Relaxed))
+    }
+
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.peak_memory.load(Relaxed)
+    }
+}
+
+/// The CPU time of this thread, nanoseconds.
+fn thread_cpu() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    u64::try_from(time.tv_sec).unwrap_or_default() * 1_000_000_000
+        + u64::try_from(time.tv_nsec).unwrap_or_default()
+}

@@ -23,13 +23,18 @@ const SPEC: Known = Known {
 const SOURCE: Known = Known { fields: &["path", "blob", "program"], unsupported: &["image"] };
 const VARIABLE: Known = Known { fields: &["name", "value"], unsupported: &[] };
 
-/// Reads one document.
+/// Reads one document. One that names no namespace means the default one.
 ///
 /// # Errors
 /// Every field that is wrong, in no promised order, and at least one.
 pub fn decode(document: &Value) -> Result<Function, Vec<FieldError>> {
+    decode_in(document, &Label::default_namespace())
+}
+
+/// [`decode`], where no namespace means `namespace`.
+pub(super) fn decode_in(document: &Value, namespace: &Label) -> Result<Function, Vec<FieldError>> {
     let mut problems = Vec::new();
-    match function(document, &mut problems) {
+    match function(document, namespace, &mut problems) {
         Some(function) if problems.is_empty() => Ok(function),
         _ => Err(problems),
     }
@@ -40,13 +45,17 @@ pub(super) fn has_no_io(abi: Option<Abi>) -> bool {
     abi == Some(Abi::Http)
 }
 
-fn function(document: &Value, problems: &mut Vec<FieldError>) -> Option<Function> {
+fn function(
+    document: &Value,
+    namespace: &Label,
+    problems: &mut Vec<FieldError>,
+) -> Option<Function> {
     check_kind(document, problems)?;
     let document = Object::open("", document, &DOCUMENT, problems)?;
     let name = document
         .required("metadata", problems)
         .and_then(|_| document.object("metadata", &METADATA, problems))
-        .and_then(|metadata| name(&metadata, problems));
+        .and_then(|metadata| name(&metadata, namespace, problems));
     let spec = document
         .required("spec", problems)
         .and_then(|_| document.object("spec", &SPEC, problems))?;
@@ -88,7 +97,11 @@ fn check_kind(document: &Value, problems: &mut Vec<FieldError>) -> Option<()> {
     (problems.len() == before).then_some(())
 }
 
-fn name(metadata: &Object<'_>, problems: &mut Vec<FieldError>) -> Option<FunctionName> {
+fn name(
+    metadata: &Object<'_>,
+    namespace: &Label,
+    problems: &mut Vec<FieldError>,
+) -> Option<FunctionName> {
     for field in ["labels", "annotations"] {
         check_texts(metadata, field, problems);
     }
@@ -96,7 +109,7 @@ fn name(metadata: &Object<'_>, problems: &mut Vec<FieldError>) -> Option<Functio
         .required("name", problems)
         .and_then(|_| metadata.parsed("name", str::parse::<Label>, problems));
     let namespace = match metadata.get("namespace") {
-        None => Some(Label::default_namespace()),
+        None => Some(namespace.clone()),
         Some(_) => metadata.parsed("namespace", str::parse, problems),
     };
     Some(FunctionName { namespace: namespace?, name: name? })

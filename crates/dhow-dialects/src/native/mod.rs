@@ -11,6 +11,7 @@ mod limits;
 mod routes;
 
 use dhow_core::function::Function;
+use dhow_core::name::Label;
 
 use crate::document;
 use crate::problem::{FieldError, Problems};
@@ -23,24 +24,23 @@ pub const API_VERSION: &str = "dhow.dev/v1alpha1";
 /// The `kind` of a document of this format.
 pub const KIND: &str = "Function";
 
-/// Reads every document of a YAML or JSON text.
+/// Reads every document of a YAML or JSON text. One that names no namespace means `namespace`.
 ///
 /// # Errors
 /// Everything that is wrong with any of them; then none is returned. Where there are several
 /// documents, a path begins with `document N: `, counted from 1 without the empty ones.
-pub fn parse_documents(text: &str) -> Result<Vec<Function>, Problems> {
+pub fn parse_documents(text: &str, namespace: &Label) -> Result<Vec<Function>, Problems> {
     let documents = document::parse(text)?;
     let several = documents.len() > 1;
     let mut functions = Vec::with_capacity(documents.len());
     let mut fields = Vec::new();
     for (index, document) in documents.iter().enumerate() {
-        match decode(document) {
+        match decode::decode_in(document, namespace) {
             Ok(function) => functions.push(function),
             Err(problems) if several => fields.extend(problems.into_iter().map(|problem| {
-                FieldError::new(
-                    format!("document {}: {}", index + 1, problem.path),
-                    problem.message,
-                )
+                let FieldError { path, message } = problem;
+                let separator = if path.is_empty() { "" } else { ": " };
+                FieldError::new(format!("document {}{separator}{path}", index + 1), message)
             })),
             Err(problems) => fields.extend(problems),
         }

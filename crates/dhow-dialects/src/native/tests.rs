@@ -14,6 +14,10 @@ use serde_json::{Value, json};
 
 use super::*;
 
+fn parse_documents(text: &str) -> Result<Vec<Function>, Problems> {
+    super::parse_documents(text, &Label::default_namespace())
+}
+
 const GOOD: &str = "{apiVersion: dhow.dev/v1alpha1, kind: Function, metadata: {name: a}, \
                     spec: {source: {path: a.wasm}}}";
 
@@ -311,6 +315,15 @@ fn one_wrong_document_refuses_all_and_is_named() {
     assert_eq!(problem(&text).0, "document 2: metadata.name");
     assert_eq!(problem(&wrong).0, "metadata.name");
     assert_eq!(parse_documents(&format!("{GOOD}\n---\n{GOOD}\n")).unwrap().len(), 2);
+}
+
+#[test]
+fn a_document_without_a_namespace_is_of_the_one_that_is_given() {
+    let shop = "shop".parse().unwrap();
+    let own = GOOD.replace("name: a", "name: a, namespace: own");
+    let functions = super::parse_documents(&format!("{GOOD}\n---\n{own}"), &shop).unwrap();
+    let names: Vec<_> = functions.iter().map(|function| function.name.to_string()).collect();
+    assert_eq!(names, ["a.shop", "a.own"]);
 }
 
 #[test]

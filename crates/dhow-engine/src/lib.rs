@@ -15,12 +15,13 @@ mod body;
 mod call;
 mod flight;
 mod host;
-mod intake;
 mod load;
 mod meter;
 mod rate;
 mod settings;
 mod ticker;
 
-pub use config::Config;
-pub use engine::{Engine, StartError};
+pub use body::GuestBody;
+pub use call::Target;
+pub use config::{CompileBudget, Config};
+pub use engine::{Engine, StartError, Stats};

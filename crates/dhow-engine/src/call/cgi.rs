@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use dhow_core::outcome::{Failure, Reason};
 use dhow_core::ports::Call;
+use dhow_guest::cgi;
 use futures_util::stream;
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::Response;
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
 use percent_encoding::percent_decode_str;
@@ -21,9 +22,6 @@ use crate::call::{Running, command, failure, for_guest, is_bodiless};
 use crate::flight::Flight;
 use crate::host::{BodyStdin, pipe};
 use crate::load::Code;
-
-/// The most that a header block may have, bytes.
-const HEADER_BLOCK: usize = 64 << 10;
 
 pub(super) async fn answer<B>(
     running: Running<'_>,
@@ -59,7 +57,8 @@ where
             _ => bad("the guest ended before its header block did"),
         });
     };
-    let mut response = parse_block(&block)?.map(|()| stream_of(rest, output, exit, flight.clone()));
+    let response = cgi::parse_block(&block).map_err(|wrong| bad(wrong.to_string()))?;
+    let mut response = response.map(|()| stream_of(rest, output, exit, flight.clone()));
     response.headers_mut().remove(CONTENT_LENGTH);
     flight.set_status(response.status());
     let bodiless = is_bodiless(&method, response.status());
@@ -73,66 +72,16 @@ async fn read_block(output: &mut mpsc::Receiver<Bytes>) -> Option<(Bytes, Bytes)
     let mut read = BytesMut::new();
     while let Some(piece) = output.recv().await {
         read.extend_from_slice(&piece);
-        if let Some((end, body)) = find_end(&read) {
+        if let Some((end, body)) = cgi::find_end(&read) {
             let rest = read.split_off(body).freeze();
             read.truncate(end);
             return Some((read.freeze(), rest));
         }
-        if read.len() > HEADER_BLOCK {
+        if read.len() > cgi::HEADER_BLOCK {
             return None;
         }
     }
     None
-}
-
-/// Where the header block ends and where the body begins.
-fn find_end(read: &[u8]) -> Option<(usize, usize)> {
-    let mut line = 0;
-    for (index, byte) in read.iter().enumerate() {
-        if *byte == b'\n' {
-            if matches!(&read[line..index], b"" | b"\r") {
-                return Some((line, index + 1));
-            }
-            line = index + 1;
-        }
-    }
-    None
-}
-
-/// The head that a header block stands for.
-fn parse_block(block: &[u8]) -> Result<Response<()>, Failure> {
-    let mut status = None;
-    let mut headers = HeaderMap::new();
-    for line in block.split(|byte| *byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() {
-            continue;
-        }
-        let wrong = || bad(format!("`{}` is no header line", String::from_utf8_lossy(line)));
-        let colon = line.iter().position(|byte| *byte == b':').ok_or_else(wrong)?;
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if name.eq_ignore_ascii_case(b"status") {
-            let code = value.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-            status = Some(StatusCode::from_bytes(code).map_err(|_| wrong())?);
-            continue;
-        }
-        let name = HeaderName::from_bytes(name).map_err(|_| wrong())?;
-        let value = HeaderValue::from_bytes(value).map_err(|_| wrong())?;
-        headers.append(name, value);
-    }
-    let status = match status {
-        Some(status) => status,
-        None if headers.contains_key(LOCATION) => StatusCode::FOUND,
-        None if headers.contains_key(CONTENT_TYPE) => StatusCode::OK,
-        None => return Err(bad("the guest's headers have no Content-Type, Status or Location")),
-    };
-    if status.is_informational() {
-        return Err(bad(format!("a guest can't answer with status {status}")));
-    }
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    Ok(response)
 }
 
 /// The body as the guest writes it. It is whole only if the guest then ends well.
@@ -234,33 +183,4 @@ fn set_variables<B>(wasi: &mut WasiCtxBuilder, call: &Call<B>) {
 
 fn bad(message: impl Into<String>) -> Failure {
     Failure::new(Reason::BadResponse, message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(block: &str) -> Result<(u16, usize), String> {
-        parse_block(block.as_bytes())
-            .map(|head| (head.status().as_u16(), head.headers().len()))
-            .map_err(|failure| failure.message)
-    }
-
-    #[test]
-    fn a_block_ends_at_its_empty_line_whatever_ends_the_lines() {
-        assert_eq!(find_end(b"a: b\n\nbody"), Some((5, 6)));
-        assert_eq!(find_end(b"a: b\r\n\r\nbody"), Some((6, 8)));
-        assert_eq!(find_end(b"\nbody"), Some((0, 1)));
-        assert_eq!(find_end(b"a: b\n"), None);
-    }
-
-    #[test]
-    fn the_status_is_told_or_follows() {
-        assert_eq!(parse("Content-Type: text/plain\n"), Ok((200, 1)));
-        assert_eq!(parse("Status: 404 Not Found\r\nX-A: b\r\n"), Ok((404, 1)));
-        assert_eq!(parse("location: /there\n"), Ok((302, 1)));
-        for wrong in ["", "X-A: b\n", "no colon\n", "Status: many\n", "a b: c\n", "Status: 101\n"] {
-            assert!(parse(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -172,7 +172,7 @@ impl Drive {
     }
 
     /// Polls the guest to its end.
-    pub(super) async fn to_end(&mut self, engine: &Inner) {
+    pub(super) async fn finish(&mut self, engine: &Inner) {
         poll_fn(|cx| self.poll(cx, engine)).await;
     }
 
@@ -180,7 +180,7 @@ impl Drive {
     pub(super) fn go_on(mut self, engine: &Arc<Inner>) {
         if let Self::Here(_) = self {
             let engine = engine.clone();
-            tokio::spawn(async move { self.to_end(&engine).await });
+            tokio::spawn(async move { self.finish(&engine).await });
         }
     }
 }

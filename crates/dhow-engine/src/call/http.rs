@@ -11,10 +11,11 @@ use futures_channel::oneshot;
 use http::{Request, Response};
 use http_body::Body;
 use wasmtime::{AsContextMut as _, Store};
-use wasmtime_wasi_http::handler::{Prepared, Proxy};
+use wasmtime_wasi_http::handler::{ExpirationError, Prepared, Proxy};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
-use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::p2::bindings::http::types::{self as p2, Scheme};
 use wasmtime_wasi_http::p3::bindings::ServicePre;
+use wasmtime_wasi_http::p3::bindings::http::types as p3;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView as _};
 
 use crate::body::GuestBody;
@@ -55,7 +56,7 @@ where
     let response = match (flight.failure(), head) {
         (Some(failure), _) => return Err(failure),
         (None, Some(Ok(Ok(response)))) => response,
-        (None, Some(Ok(Err(error)))) => return Err(said_error(&error)),
+        (None, Some(Ok(Err(error)))) => return Err(said_error(&error, flight)),
         (None, Some(Err(_)) | None) => return Err(said_nothing()),
     };
     flight.set_status(response.status());
@@ -129,8 +130,16 @@ async fn service(
         .await?
 }
 
-pub(super) fn said_error(error: &wasmtime::Error) -> Failure {
-    Failure::new(Reason::BadResponse, format!("the guest answered with an error: {error}"))
+/// What came in place of a head: the guest's own word, or the trap that kept it from speaking.
+pub(super) fn said_error(error: &wasmtime::Error, flight: &Flight) -> Failure {
+    if error.is::<p2::ErrorCode>() || error.is::<p3::ErrorCode>() {
+        let message = format!("the guest answered with an error: {error}");
+        return Failure::new(Reason::BadResponse, message);
+    }
+    if error.is::<ExpirationError>() {
+        return flight.wall_time_over();
+    }
+    failure_of(error, flight.meter())
 }
 
 pub(super) fn said_nothing() -> Failure {

@@ -82,7 +82,7 @@ pub(super) async fn answer(
     let response = match (flight.failure(), head) {
         (Some(failure), _) => return Err(failure),
         (None, Ok(Ok(response))) => response,
-        (None, Ok(Err(error))) => return Err(said_error(&error)),
+        (None, Ok(Err(error))) => return Err(said_error(&error, flight)),
         (None, Err(_)) => return Err(said_nothing()),
     };
     flight.set_status(response.status());
@@ -142,7 +142,7 @@ fn start(running: &Running<'_>, code: &Arc<Code>, jobs: mpsc::UnboundedReceiver<
     };
     let life = Life { target: flight.target.clone(), meter: meter.clone(), current, jobs, id };
     let guest = Guest::new(meter, serves, live(life, store, code.clone(), place));
-    tokio::spawn(async move { Drive::new(guest).to_end(&engine).await });
+    tokio::spawn(async move { Drive::new(guest).finish(&engine).await });
 }
 
 /// What an instance is while it lives.

@@ -38,7 +38,7 @@ where
     wasi.stdout(output.stream());
 
     let (mut drive, exit) = command::start(flight, code, wasi, running.place);
-    drive.to_end(running.engine).await;
+    drive.finish(running.engine).await;
     if let Some(failure) = flight.failure() {
         return Err(failure);
     }

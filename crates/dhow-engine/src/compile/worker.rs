@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use dhow_core::ports::Refusal;
+use dhow_guest::componentize::componentize;
+use dhow_guest::detect::{detect, is_unwrapped_component, wants_concurrency};
+use dhow_guest::interfaces::{Interfaces, Kind};
+use dhow_guest::needs::unmet;
 use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
 
 use crate::compile::{Look, Report};
 use crate::host::{self, Linkers};
-use crate::intake::{self, Interfaces, Kind};
 use crate::settings::{self, Profile};
 
 /// `argv[0]` of a child that compiles: how the binary knows that it is one.
@@ -88,15 +91,15 @@ fn work(orders: &Orders) -> Result<Look, Refusal> {
     let module = to_binary(&given)?;
     let mut interfaces = look(&module)?;
     let mut binary = module;
-    if intake::is_unwrapped_component(&interfaces) {
-        binary = intake::componentize(&binary).map_err(invalid)?;
+    if is_unwrapped_component(&interfaces) {
+        binary = componentize(&binary).map_err(invalid)?;
         interfaces = look(&binary)?;
     }
-    let abis = intake::detect(&interfaces);
+    let abis = detect(&interfaces);
     if abis.is_empty() {
         return Err(nothing_to_call(&interfaces));
     }
-    let profile = match intake::wants_concurrency(&interfaces) {
+    let profile = match wants_concurrency(&interfaces) {
         true => Profile::Concurrent,
         false => Profile::Plain,
     };
@@ -180,10 +183,10 @@ fn nothing_to_call(module: &Interfaces) -> Refusal {
 
 fn refuse_unmet(module: &Interfaces, engine: &wasmtime::Engine) -> Result<(), Refusal> {
     let core = host::core_imports(engine).map_err(internal)?;
-    let unmet = intake::unmet(module, &core);
-    let Some(first) = unmet.first() else { return Ok(()) };
+    let missing = unmet(module, &core);
+    let Some(first) = missing.first() else { return Ok(()) };
     let names: Vec<_> =
-        unmet.iter().map(|unmet| format!("`{}` ({})", unmet.name, unmet.hint)).collect();
+        missing.iter().map(|unmet| format!("`{}` ({})", unmet.name, unmet.hint)).collect();
     Err(Refusal {
         reason: "unknown-imports",
         message: format!("nobody provides what the module imports: {}", names.join("; ")),

@@ -7,7 +7,7 @@ mod state;
 mod stdin;
 
 pub(crate) use limiter::Limiter;
-pub(crate) use link::{Linkers, core_imports, is_known_interface};
+pub(crate) use link::{Linkers, core_imports};
 pub(crate) use output::{Capture, Lines, Writer, pipe};
 pub(crate) use state::{State, store};
 pub(crate) use stdin::BodyStdin;

@@ -10,7 +10,7 @@ use wit_component::ComponentEncoder;
 ///
 /// # Errors
 /// What the encoder found wrong, in its words.
-pub(crate) fn componentize(module: &[u8]) -> Result<Vec<u8>, String> {
+pub fn componentize(module: &[u8]) -> Result<Vec<u8>, String> {
     let encode = || {
         ComponentEncoder::default()
             .module(module)?

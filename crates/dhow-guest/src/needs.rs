@@ -2,20 +2,20 @@
 
 use std::collections::HashSet;
 
-use crate::host::is_known_interface;
-use crate::intake::{Interfaces, Kind};
+use crate::interfaces::{Interfaces, Kind};
 
 /// One import without a provider.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Unmet {
-    pub(crate) name: String,
+pub struct Unmet {
+    /// The import, as a person reads it.
+    pub name: String,
     /// What would provide it.
-    pub(crate) hint: &'static str,
+    pub hint: &'static str,
 }
 
 /// The imports of `module` that neither WASI nor `core`, the `(module, name)` pairs that core
 /// modules may import, provides.
-pub(crate) fn unmet(module: &Interfaces, core: &HashSet<(String, String)>) -> Vec<Unmet> {
+pub fn unmet(module: &Interfaces, core: &HashSet<(String, String)>) -> Vec<Unmet> {
     module
         .imports
         .iter()
@@ -38,6 +38,73 @@ fn is_provided(import: &str) -> bool {
     let mut numbers = version.splitn(3, '.');
     let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else { return false };
     is_known_interface(package, &format!("{major}.{minor}"), interface)
+}
+
+/// The interfaces of WASI that a component may import, by package and WASI version.
+const INTERFACES: &[(&str, &str, &[&str])] = &[
+    ("wasi:io", "0.2", &["error", "poll", "streams"]),
+    ("wasi:clocks", "0.2", &["monotonic-clock", "wall-clock"]),
+    ("wasi:random", "0.2", &["random", "insecure", "insecure-seed"]),
+    ("wasi:filesystem", "0.2", &["types", "preopens"]),
+    (
+        "wasi:cli",
+        "0.2",
+        &[
+            "environment",
+            "exit",
+            "stdin",
+            "stdout",
+            "stderr",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stdin",
+            "terminal-stdout",
+            "terminal-stderr",
+        ],
+    ),
+    (
+        "wasi:sockets",
+        "0.2",
+        &[
+            "network",
+            "instance-network",
+            "ip-name-lookup",
+            "tcp",
+            "tcp-create-socket",
+            "udp",
+            "udp-create-socket",
+        ],
+    ),
+    ("wasi:http", "0.2", &["types", "outgoing-handler"]),
+    ("wasi:clocks", "0.3", &["monotonic-clock", "system-clock", "types"]),
+    ("wasi:random", "0.3", &["random", "insecure", "insecure-seed"]),
+    ("wasi:filesystem", "0.3", &["types", "preopens"]),
+    (
+        "wasi:cli",
+        "0.3",
+        &[
+            "environment",
+            "exit",
+            "types",
+            "stdin",
+            "stdout",
+            "stderr",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stdin",
+            "terminal-stdout",
+            "terminal-stderr",
+        ],
+    ),
+    ("wasi:sockets", "0.3", &["types", "ip-name-lookup"]),
+    ("wasi:http", "0.3", &["types", "client"]),
+];
+
+/// Whether a component may import `package/interface` of this WASI version (`0.2` or `0.3`).
+fn is_known_interface(package: &str, version: &str, interface: &str) -> bool {
+    INTERFACES.iter().any(|(known, of, interfaces)| {
+        *known == package && *of == version && interfaces.contains(&interface)
+    })
 }
 
 /// What would provide an import, by the module or interface it comes from.

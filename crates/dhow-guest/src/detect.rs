@@ -2,12 +2,12 @@
 
 use dhow_core::abi::Abi;
 
-use crate::intake::{Interfaces, Kind};
+use crate::interfaces::{Interfaces, Kind};
 
 /// Every ABI that the module offers, the one that holds unless told otherwise first. Empty: none.
 ///
 /// Imports decide nothing here but for actors and servers, whose exports look like others'.
-pub(crate) fn detect(module: &Interfaces) -> Vec<Abi> {
+pub fn detect(module: &Interfaces) -> Vec<Abi> {
     match module.kind {
         Kind::Component => component(module),
         Kind::Core => core(module),
@@ -42,7 +42,7 @@ fn core(module: &Interfaces) -> Vec<Abi> {
 }
 
 /// Whether a core module is the inside of a component, as old SDKs left it.
-pub(crate) fn is_unwrapped_component(module: &Interfaces) -> bool {
+pub fn is_unwrapped_component(module: &Interfaces) -> bool {
     let handles = |name: &String| {
         name.split_once('#').is_some_and(|(interface, _)| {
             is(interface, "wasi:http/incoming-handler")
@@ -54,7 +54,7 @@ pub(crate) fn is_unwrapped_component(module: &Interfaces) -> bool {
 }
 
 /// Whether a component uses WASI 0.3, whose calls run as concurrent tasks.
-pub(crate) fn wants_concurrency(module: &Interfaces) -> bool {
+pub fn wants_concurrency(module: &Interfaces) -> bool {
     let is_p3 = |name: &str| name.starts_with("wasi:") && name.contains("@0.3.");
     module.kind == Kind::Component
         && (module.exports.iter().any(|name| is_p3(name))

@@ -7,13 +7,16 @@ const MOST_NAMES: usize = 10_000;
 
 /// Which kind of binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// `\0asm` version 1.
     Core,
+    /// The component model's.
     Component,
 }
 
 impl Kind {
-    pub(crate) fn as_str(self) -> &'static str {
+    /// As a person reads it.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Core => "core module",
             Self::Component => "component",
@@ -23,27 +26,31 @@ impl Kind {
 
 /// What a module offers and needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Interfaces {
-    pub(crate) kind: Kind,
+pub struct Interfaces {
+    /// Which kind it is.
+    pub kind: Kind,
     /// `(module, name)` of a core module; `(name, "")` of a component.
-    pub(crate) imports: Vec<(String, String)>,
-    pub(crate) exports: Vec<String>,
+    pub imports: Vec<(String, String)>,
+    /// Names of functions, memories and so on; of a component, of interfaces.
+    pub exports: Vec<String>,
     /// Whether a core module carries the type of the component it shall become.
-    pub(crate) component_type: bool,
+    pub component_type: bool,
 }
 
 /// Why bytes are not a module.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotWasm {
+pub enum NotWasm {
+    /// Its bytes are wrong.
     #[error("the module is damaged: {0}")]
     Damaged(#[from] wasmparser::BinaryReaderError),
+    /// Its outside alone is absurd.
     #[error("the module has more than {MOST_NAMES} imports or exports")]
     TooMany,
 }
 
 impl Interfaces {
     /// Reads the sections that name imports and exports; skips code and data.
-    pub(crate) fn read(module: &[u8]) -> Result<Self, NotWasm> {
+    pub fn read(module: &[u8]) -> Result<Self, NotWasm> {
         let mut found = Self {
             kind: Kind::Core,
             imports: Vec::new(),
@@ -102,7 +109,7 @@ impl Interfaces {
     }
 
     /// Imports as a person reads them.
-    pub(crate) fn import_names(&self) -> Vec<String> {
+    pub fn import_names(&self) -> Vec<String> {
         self.imports
             .iter()
             .map(|(module, name)| match name.as_str() {

@@ -1,0 +1,1 @@
+//! dhow's commands and how its parts are joined.

@@ -1,0 +1,4 @@
+//! Tests of dhow's parts joined: the engine with real guests, and the real binary with real
+//! clients.
+
+mod engine;

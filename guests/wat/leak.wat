@@ -1,0 +1,35 @@
+;; Answers with everything that a later call might see of an earlier one, then changes all of it:
+;; a mutable global, a data byte, a byte past the data, a byte in a grown page, the memory's size,
+;; a table element and the table's size. A fresh instance always answers "g0 d1 b0 p0 m1 t0 s4".
+(module
+  (import "wasi_snapshot_preview1" "fd_write"
+    (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (table $t 4 funcref)
+  (elem declare func $f)
+  (global $g (mut i32) (i32.const 0))
+  (data (i32.const 1000) "\01")
+  (data (i32.const 16) "g_ d_ b_ p_ m_ t_ s_\n")
+  (func $f)
+  (func $put (param $at i32) (param $digit i32)
+    (i32.store8 (local.get $at) (i32.add (i32.const 48) (local.get $digit))))
+  (func (export "_start")
+    (local $pages i32)
+    (call $put (i32.const 17) (global.get $g))
+    (call $put (i32.const 20) (i32.load8_u (i32.const 1000)))
+    (call $put (i32.const 23) (i32.load8_u (i32.const 60000)))
+    (call $put (i32.const 29) (memory.size))
+    (local.set $pages (memory.grow (i32.const 1)))
+    (call $put (i32.const 26) (i32.load8_u (i32.mul (local.get $pages) (i32.const 65536))))
+    (call $put (i32.const 32) (i32.eqz (ref.is_null (table.get $t (i32.const 1)))))
+    (call $put (i32.const 35) (table.size $t))
+    ;; What a leak would show to the next call.
+    (global.set $g (i32.const 7))
+    (i32.store8 (i32.const 1000) (i32.const 7))
+    (i32.store8 (i32.const 60000) (i32.const 7))
+    (i32.store8 (i32.mul (local.get $pages) (i32.const 65536)) (i32.const 7))
+    (table.set $t (i32.const 1) (ref.func $f))
+    (drop (table.grow $t (ref.null func) (i32.const 1)))
+    (i32.store (i32.const 0) (i32.const 16))
+    (i32.store (i32.const 4) (i32.const 21))
+    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))

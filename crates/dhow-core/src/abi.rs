@@ -97,9 +97,6 @@ impl FromStr for Io {
         [Self::Stdio, Self::Keeper, Self::Cgi]
             .into_iter()
             .find(|io| io.as_str() == word)
-            .ok_or_else(|| UnknownWord {
-                found: word.to_owned(),
-                expected: "stdio, keeper, cgi",
-            })
+            .ok_or_else(|| UnknownWord { found: word.to_owned(), expected: "stdio, keeper, cgi" })
     }
 }

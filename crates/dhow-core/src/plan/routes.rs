@@ -1,6 +1,20 @@
 //! Which function answers a request.
+//!
+//! Precedence, from first to last: the request's very host, then `*.suffix` hosts from the
+//! longest suffix on, then routes for any host. Inside a host the more literal path wins, segment
+//! by segment: `/a/b` before `/a/{x}` before `/a/*`. Then the method: a path with routes for
+//! other methods only is `MethodNotAllowed`, and no less literal path is tried. A route for GET
+//! answers HEAD too. Paths are compared as they were sent: nothing is decoded or normalised.
+//!
+//! The tree is our own because matchit, the usual crate, refuses a `{x}` beside a `/*` in some
+//! orders of insertion.
+
+use std::collections::HashMap;
+
+use http::Method;
 
 use crate::name::FunctionName;
+use crate::route::Route;
 
 /// A route that another function has already.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,4 +26,389 @@ pub struct Conflict {
     pub function: FunctionName,
     /// Who has it.
     pub owner: FunctionName,
+}
+
+/// The declared routes in force, ready for lookups. Immutable.
+pub struct RouteTable<T> {
+    hosts: HashMap<String, Paths<T>>,
+    /// Longest suffix first, each with its leading dot.
+    suffixes: Vec<(String, Paths<T>)>,
+    any: Option<Paths<T>>,
+}
+
+/// The routes below one path.
+struct Paths<T> {
+    literal: HashMap<Box<str>, Self>,
+    parameter: Option<Box<Self>>,
+    /// Routes that end here.
+    here: Vec<Entry<T>>,
+    /// Routes that end in `/*` here.
+    below: Vec<Entry<T>>,
+}
+
+#[derive(Clone)]
+struct Entry<T> {
+    /// None is every method.
+    methods: Vec<Method>,
+    /// The route without its `/*`.
+    base: String,
+    target: T,
+}
+
+/// What a lookup found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Match<'t, T> {
+    /// The route's target.
+    Found {
+        /// What the table holds for it.
+        target: &'t T,
+        /// The route as declared, without a trailing `/*`.
+        base: &'t str,
+    },
+    /// There are routes for the path, for these methods.
+    MethodNotAllowed(Vec<Method>),
+    /// No route.
+    None,
+}
+
+impl<T: Clone> RouteTable<T> {
+    /// Builds the table. Routes that conflict, which [`check`] keeps out of a catalog, go to
+    /// whoever comes first.
+    pub fn new<'a>(routes: impl Iterator<Item = (&'a [Route], T)>) -> Self {
+        let mut table = Self { hosts: HashMap::new(), suffixes: Vec::new(), any: None };
+        for (routes, target) in routes {
+            for route in routes {
+                let base = route.path.trim_end_matches("/*").to_owned();
+                let methods = route.methods.clone();
+                let entry = Entry { methods, base, target: target.clone() };
+                table.paths(route.host.as_deref()).insert(&route.path, entry);
+            }
+        }
+        table.suffixes.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        table
+    }
+
+    fn paths(&mut self, host: Option<&str>) -> &mut Paths<T> {
+        let Some(host) = host.map(str::to_ascii_lowercase) else {
+            return self.any.get_or_insert_default();
+        };
+        let Some(suffix) = host.strip_prefix('*') else {
+            return self.hosts.entry(host).or_default();
+        };
+        let index = self.suffixes.iter().position(|(known, _)| known == suffix);
+        let index = index.unwrap_or_else(|| {
+            self.suffixes.push((suffix.to_owned(), Paths::default()));
+            self.suffixes.len() - 1
+        });
+        &mut self.suffixes[index].1
+    }
+
+    /// The route for a request. `host` may carry a port.
+    pub fn find(&self, host: Option<&str>, method: &Method, path: &str) -> Match<'_, T> {
+        let host = host.map(normal_host);
+        let host = host.as_deref().unwrap_or_default();
+        let tables = self
+            .hosts
+            .get(host)
+            .into_iter()
+            .chain(self.suffixes.iter().filter(|(s, _)| host.ends_with(s.as_str())).map(|(_, t)| t))
+            .chain(&self.any);
+        for paths in tables {
+            if let Some(entries) = paths.find(path.strip_prefix('/')) {
+                return choose(entries, method);
+            }
+        }
+        Match::None
+    }
+}
+
+/// Whether `function` may have `routes` beside those that are in force.
+///
+/// # Errors
+/// The first route that another function has for one of the same methods.
+pub fn check<'a>(
+    existing: impl Iterator<Item = (&'a FunctionName, &'a [Route])>,
+    function: &FunctionName,
+    routes: &[Route],
+) -> Result<(), Conflict> {
+    for (owner, theirs) in existing.filter(|(owner, _)| *owner != function) {
+        let conflict = routes.iter().find(|route| theirs.iter().any(|other| overlap(route, other)));
+        if let Some(route) = conflict {
+            return Err(Conflict {
+                route: print(route),
+                function: function.clone(),
+                owner: owner.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether some request would belong to both routes with equal right.
+fn overlap(one: &Route, other: &Route) -> bool {
+    let host = |route: &Route| route.host.as_deref().map(str::to_ascii_lowercase);
+    let methods = one.methods.is_empty()
+        || other.methods.is_empty()
+        || one.methods.iter().any(|method| other.methods.contains(method));
+    methods && host(one) == host(other) && shape(&one.path) == shape(&other.path)
+}
+
+fn print(route: &Route) -> String {
+    let host = route.host.as_deref().unwrap_or_default();
+    match route.methods.as_slice() {
+        [] => format!("{host}{}", route.path),
+        methods => {
+            let methods: Vec<_> = methods.iter().map(Method::as_str).collect();
+            format!("{} {host}{}", methods.join(","), route.path)
+        }
+    }
+}
+
+/// The path without the names of its parameters, which don't tell paths apart.
+fn shape(path: &str) -> String {
+    let segments: Vec<_> =
+        path.split('/').map(|segment| if is_parameter(segment) { "{}" } else { segment }).collect();
+    segments.join("/")
+}
+
+fn is_parameter(segment: &str) -> bool {
+    segment.starts_with('{') && segment.ends_with('}')
+}
+
+impl<T> Paths<T> {
+    fn insert(&mut self, path: &str, entry: Entry<T>) {
+        let mut node = self;
+        for segment in path.split('/').skip(1) {
+            node = match segment {
+                "*" => return node.below.push(entry),
+                segment if is_parameter(segment) => node.parameter.get_or_insert_default(),
+                segment => node.literal.entry(segment.into()).or_default(),
+            };
+        }
+        node.here.push(entry);
+    }
+
+    /// The routes for what is left of a path; `None` is its end. Goes back where a more literal
+    /// way ends in nothing.
+    fn find(&self, rest: Option<&str>) -> Option<Entries<'_, T>> {
+        let Some(rest) = rest else {
+            // `/a/*` answers `/a` too, for methods that `/a` itself does not take.
+            let entries = Entries(&self.here, &self.below);
+            return (!entries.is_empty()).then_some(entries);
+        };
+        let (segment, rest) = match rest.split_once('/') {
+            Some((segment, rest)) => (segment, Some(rest)),
+            None => (rest, None),
+        };
+        let literal = self.literal.get(segment).and_then(|node| node.find(rest));
+        let parameter = || match &self.parameter {
+            Some(node) if !segment.is_empty() => node.find(rest),
+            _ => None,
+        };
+        let below = || (!self.below.is_empty()).then_some(Entries(&[], &self.below));
+        literal.or_else(parameter).or_else(below)
+    }
+}
+
+impl<T> Default for Paths<T> {
+    fn default() -> Self {
+        Self { literal: HashMap::new(), parameter: None, here: Vec::new(), below: Vec::new() }
+    }
+}
+
+/// The routes for one path: those that name it, then those that it lies below.
+struct Entries<'t, T>(&'t [Entry<T>], &'t [Entry<T>]);
+
+impl<'t, T> Entries<'t, T> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty() && self.1.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &'t Entry<T>> + use<'t, T> {
+        self.0.iter().chain(self.1)
+    }
+}
+
+fn choose<'t, T>(entries: Entries<'t, T>, method: &Method) -> Match<'t, T> {
+    let allows = |entry: &&Entry<T>| {
+        entry.methods.is_empty()
+            || entry.methods.contains(method)
+            || (method == Method::HEAD && entry.methods.contains(&Method::GET))
+    };
+    match entries.iter().find(allows) {
+        Some(entry) => Match::Found { target: &entry.target, base: &entry.base },
+        None => {
+            let mut allowed: Vec<Method> = Vec::new();
+            for method in entries.iter().flat_map(|entry| &entry.methods) {
+                if !allowed.contains(method) {
+                    allowed.push(method.clone());
+                }
+            }
+            Match::MethodNotAllowed(allowed)
+        }
+    }
+}
+
+/// The host in lower case, without a port. `[::1]:80` keeps its brackets.
+fn normal_host(host: &str) -> std::borrow::Cow<'_, str> {
+    let bare = match host.rsplit_once(':') {
+        Some((bare, port)) if port.bytes().all(|b| b.is_ascii_digit()) => bare,
+        _ => host,
+    };
+    match bare.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => bare.to_ascii_lowercase().into(),
+        false => bare.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn route(host: Option<&str>, path: &str, methods: &[Method]) -> Route {
+        Route { host: host.map(str::to_owned), path: path.to_owned(), methods: methods.to_vec() }
+    }
+
+    fn table(routes: &[(Route, &'static str)]) -> RouteTable<&'static str> {
+        RouteTable::new(routes.iter().map(|(route, target)| (std::slice::from_ref(route), *target)))
+    }
+
+    fn found(table: &RouteTable<&'static str>, host: &str, path: &str) -> &'static str {
+        match table.find(Some(host), &Method::GET, path) {
+            Match::Found { target, .. } => target,
+            Match::MethodNotAllowed(_) => "405",
+            Match::None => "404",
+        }
+    }
+
+    #[test]
+    fn the_more_literal_path_wins() {
+        let table = table(&[
+            (route(None, "/*", &[]), "root"),
+            (route(None, "/a/*", &[]), "prefix"),
+            (route(None, "/a/{x}", &[]), "parameter"),
+            (route(None, "/a/b", &[]), "exact"),
+            (route(None, "/a/{x}/c", &[]), "inner"),
+        ]);
+        for (path, target) in [
+            ("/a/b", "exact"),
+            ("/a/x", "parameter"),
+            ("/a/b/c", "inner"),
+            ("/a/b/d", "prefix"),
+            ("/a", "prefix"),
+            ("/a/", "prefix"),
+            ("/ab", "root"),
+            ("/", "root"),
+        ] {
+            assert_eq!(found(&table, "h", path), target, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_very_host_comes_before_a_suffix_and_that_before_any() {
+        let table = table(&[
+            (route(None, "/", &[]), "any"),
+            (route(Some("*.example.com"), "/", &[]), "suffix"),
+            (route(Some("*.b.example.com"), "/", &[]), "longer"),
+            (route(Some("A.example.com"), "/", &[]), "very"),
+            (route(Some("a.example.com"), "/only", &[]), "only"),
+        ]);
+        for (host, target) in [
+            ("a.example.com", "very"),
+            ("A.EXAMPLE.COM:8080", "very"),
+            ("x.example.com", "suffix"),
+            ("x.b.example.com", "longer"),
+            ("example.com", "any"),
+            ("[::1]:80", "any"),
+        ] {
+            assert_eq!(found(&table, host, "/"), target, "{host}");
+        }
+        assert_eq!(found(&table, "x.example.com", "/only"), "404");
+    }
+
+    #[test]
+    fn methods_share_a_path() {
+        let table = table(&[
+            (route(None, "/a", &[Method::GET]), "get"),
+            (route(None, "/a", &[Method::POST]), "post"),
+            (route(None, "/b/*", &[]), "all"),
+            (route(None, "/b", &[Method::GET]), "get"),
+        ]);
+        let at = |method, path: &'static str| table.find(None, &method, path);
+        assert!(matches!(at(Method::POST, "/a"), Match::Found { target: &"post", .. }));
+        assert!(matches!(at(Method::HEAD, "/a"), Match::Found { target: &"get", .. }));
+        let allowed = vec![Method::GET, Method::POST];
+        assert_eq!(at(Method::PUT, "/a"), Match::MethodNotAllowed(allowed));
+        assert!(matches!(at(Method::PUT, "/b"), Match::Found { target: &"all", base: "/b" }));
+    }
+
+    #[test]
+    fn only_equal_rights_conflict() {
+        let owner = FunctionName::parse("owner").unwrap();
+        let new = FunctionName::parse("new").unwrap();
+        let conflicts = |theirs: Route, ours: Route| {
+            let theirs = [theirs];
+            check([(&owner, &theirs[..])].into_iter(), &new, &[ours]).is_err()
+        };
+        assert!(conflicts(route(None, "/a", &[]), route(None, "/a", &[Method::GET])));
+        assert!(conflicts(route(None, "/u/{id}", &[]), route(None, "/u/{name}", &[])));
+        assert!(conflicts(route(Some("H"), "/", &[]), route(Some("h"), "/", &[])));
+        assert!(!conflicts(route(None, "/a", &[Method::GET]), route(None, "/a", &[Method::PUT])));
+        assert!(!conflicts(route(None, "/a", &[]), route(None, "/a/*", &[])));
+        assert!(!conflicts(route(None, "/a", &[]), route(Some("h"), "/a", &[])));
+        let same = [route(None, "/a", &[])];
+        assert_eq!(check([(&new, &same[..])].into_iter(), &new, &same), Ok(()));
+    }
+
+    /// How literal a segment of a route is, or that it does not fit.
+    fn fit(route: &[&str], path: &[&str]) -> Option<Vec<u8>> {
+        match (route, path) {
+            ([], []) => Some(vec![]),
+            (["*"], _) => Some(vec![2]),
+            ([r, routes @ ..], [p, paths @ ..]) => {
+                let rank = if r == p {
+                    0
+                } else if r.starts_with('{') && !p.is_empty() {
+                    1
+                } else {
+                    return None;
+                };
+                let mut rest = fit(routes, paths)?;
+                rest.insert(0, rank);
+                Some(rest)
+            }
+            _ => None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_a_naive_search_finds(
+            routes in prop::collection::btree_set("(/(a|b|\\{x\\})){1,3}(/\\*)?", 1..8),
+            path in "(/(a|b|c)){1,4}",
+        ) {
+            let mut shapes = std::collections::BTreeSet::new();
+            let routes: Vec<_> =
+                routes.into_iter().filter(|route| shapes.insert(shape(route))).collect();
+            let declared: Vec<_> = routes.iter().map(|path| route(None, path, &[])).collect();
+            let table = RouteTable::new(
+                declared.iter().map(|route| (std::slice::from_ref(route), route.path.clone())),
+            );
+            let segments: Vec<_> = path.split('/').skip(1).collect();
+            let naive = routes
+                .iter()
+                .filter_map(|route| {
+                    let parts: Vec<_> = route.split('/').skip(1).collect();
+                    fit(&parts, &segments).map(|rank| (rank, route))
+                })
+                .min();
+            match (table.find(None, &Method::GET, &path), naive) {
+                (Match::Found { target, .. }, Some((_, route))) => prop_assert_eq!(target, route),
+                (Match::None, None) => {}
+                (found, naive) => prop_assert!(false, "{:?} but {:?}", found, naive),
+            }
+        }
+    }
 }

@@ -1,0 +1,439 @@
+//! Blobs of code by digest: `blobs/sha256/HEX` in the data folder.
+//!
+//! A blob is written beside its place, hashed while it is written, synced and then renamed, so a
+//! file under a digest is whole whenever the process or the power ends. What was half written is
+//! removed when the store is opened.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use dhow_core::digest::Digest;
+use dhow_core::ports::Blobs;
+use http_body::Body;
+use http_body_util::BodyExt;
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+use tokio::task::spawn_blocking;
+
+use crate::folder::{DataFolder, OpenError, is_full, make_private, sync_folder};
+
+/// Bytes gathered before they go to the disk.
+const CHUNK: usize = 256 << 10;
+
+/// The blobs of one data folder. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct BlobStore(Arc<Places>);
+
+#[derive(Debug)]
+struct Places {
+    /// Blobs under the hex digits of their digests.
+    whole: PathBuf,
+    /// What is being written; nothing here outlives the process.
+    partial: PathBuf,
+    _owned: Arc<DataFolder>,
+}
+
+/// A blob that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Its identity.
+    pub digest: Digest,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// Why a blob was not taken. Nothing of it is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// It has more bytes than are allowed.
+    #[error("it has more than {most} bytes, the most that is taken")]
+    TooLarge {
+        /// The most bytes that are taken.
+        most: u64,
+    },
+    /// The disk is full.
+    #[error("the disk is full, nothing was kept")]
+    Full,
+    /// The sender broke off.
+    #[error("it broke off: {0}")]
+    Body(String),
+    /// The store failed.
+    #[error("it can't be kept: {0}")]
+    Io(io::Error),
+}
+
+impl BlobStore {
+    /// Opens the store in `folder`, making it if absent, and removes what was half written.
+    ///
+    /// # Errors
+    /// When the folders can't be made or read.
+    pub fn open(folder: &Arc<DataFolder>) -> Result<Self, OpenError> {
+        let blobs = folder.path().join("blobs");
+        let places = Places {
+            whole: blobs.join("sha256"),
+            partial: blobs.join("partial"),
+            _owned: Arc::clone(folder),
+        };
+        prepare(&places).map_err(|error| OpenError::from_io(&blobs, error))?;
+        Ok(Self(Arc::new(places)))
+    }
+
+    /// Takes `body`, of at most `most` bytes, and returns once it is durable. A blob that is held
+    /// already counts as new again for [`Self::collect`].
+    ///
+    /// # Errors
+    /// See [`PutError`]. A future that is dropped leaves nothing behind either.
+    pub async fn put<B>(&self, body: B, most: u64) -> Result<Stored, PutError>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: std::fmt::Display,
+    {
+        let mut body = std::pin::pin!(body);
+        let places = Arc::clone(&self.0);
+        let mut partial = blocking(move || Partial::create(&places.partial)).await?;
+        let mut gathered = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| PutError::Body(error.to_string()))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if partial.size + (gathered.len() + data.len()) as u64 > most {
+                return Err(PutError::TooLarge { most });
+            }
+            gathered.extend_from_slice(&data);
+            if gathered.len() >= CHUNK {
+                let chunk = gathered.split().freeze();
+                partial = blocking(move || partial.write(&chunk)).await?;
+            }
+        }
+        let places = Arc::clone(&self.0);
+        blocking(move || partial.write(&gathered)?.finish(&places)).await
+    }
+
+    /// Whether the blob is held.
+    pub fn contains(&self, digest: &Digest) -> bool {
+        self.place(digest).is_file()
+    }
+
+    /// Every blob that is held, in no order.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn list(&self) -> io::Result<Vec<Stored>> {
+        Ok(self.entries()?.into_iter().map(|(stored, _)| stored).collect())
+    }
+
+    /// Forgets the blob. One that is not held is none to forget.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn remove(&self, digest: &Digest) -> io::Result<()> {
+        match fs::remove_file(self.place(digest)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Removes what is neither in `keep` nor younger than `least_age` at `now`, and says what that
+    /// was. The age gives an upload the time to be deployed.
+    ///
+    /// # Errors
+    /// When the system refuses; what was removed until then is removed.
+    pub fn collect(
+        &self,
+        keep: &HashSet<Digest>,
+        least_age: Duration,
+        now: SystemTime,
+    ) -> io::Result<Vec<Stored>> {
+        let mut removed = Vec::new();
+        for (stored, modified) in self.entries()? {
+            // A file from the future, after a clock was set back, is young.
+            let age = now.duration_since(modified).unwrap_or_default();
+            if !keep.contains(&stored.digest) && age >= least_age {
+                self.remove(&stored.digest)?;
+                removed.push(stored);
+            }
+        }
+        Ok(removed)
+    }
+
+    fn entries(&self) -> io::Result<Vec<(Stored, SystemTime)>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&self.0.whole)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            // Nothing but blobs is put here by dhow; what somebody else put here is not touched.
+            let Some(digest) =
+                name.to_str().and_then(|hex| format!("sha256:{hex}").parse::<Digest>().ok())
+            else {
+                continue;
+            };
+            let metadata = match entry.metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata?,
+            };
+            entries.push((Stored { digest, size: metadata.len() }, metadata.modified()?));
+        }
+        Ok(entries)
+    }
+
+    fn place(&self, digest: &Digest) -> PathBuf {
+        self.0.whole.join(digest.hex())
+    }
+}
+
+impl Blobs for BlobStore {
+    fn open(&self, digest: &Digest) -> io::Result<File> {
+        File::open(self.place(digest))
+    }
+}
+
+/// A blob on its way in. The file is removed unless it is finished.
+struct Partial {
+    file: NamedTempFile,
+    hash: Sha256,
+    size: u64,
+}
+
+impl Partial {
+    fn create(folder: &Path) -> Result<Self, PutError> {
+        let file = NamedTempFile::new_in(folder)?;
+        Ok(Self { file, hash: Sha256::new(), size: 0 })
+    }
+
+    fn write(mut self, chunk: &[u8]) -> Result<Self, PutError> {
+        self.file.write_all(chunk)?;
+        self.hash.update(chunk);
+        self.size += chunk.len() as u64;
+        Ok(self)
+    }
+
+    fn finish(self, places: &Places) -> Result<Stored, PutError> {
+        let digest = Digest::from_bytes(self.hash.finalize().into());
+        let place = places.whole.join(digest.hex());
+        let stored = Stored { digest, size: self.size };
+        let held = fs::metadata(&place).is_ok_and(|held| held.len() == stored.size);
+        if held {
+            File::open(&place)?.set_modified(SystemTime::now())?;
+            return Ok(stored);
+        }
+        self.file.as_file().sync_all()?;
+        self.file.persist(&place).map_err(|error| error.error)?;
+        sync_folder(&places.whole)?;
+        Ok(stored)
+    }
+}
+
+impl From<io::Error> for PutError {
+    fn from(error: io::Error) -> Self {
+        if is_full(&error) { Self::Full } else { Self::Io(error) }
+    }
+}
+
+fn prepare(places: &Places) -> io::Result<()> {
+    for folder in [&places.whole, &places.partial] {
+        make_private(folder)?;
+    }
+    for entry in fs::read_dir(&places.partial)? {
+        fs::remove_file(entry?.path())?;
+    }
+    Ok(())
+}
+
+/// Runs `work`, which waits for the disk, where that holds up nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PutError> + Send + 'static,
+) -> Result<T, PutError> {
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(PutError::Io(io::Error::other(error))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::io::Read;
+    use std::os::unix::fs::PermissionsExt;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body::Frame;
+    use http_body_util::Full;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::small_disk::SmallDisk;
+
+    fn open(path: &Path) -> BlobStore {
+        BlobStore::open(&Arc::new(DataFolder::open(path).unwrap())).unwrap()
+    }
+
+    fn body(bytes: impl Into<Bytes>) -> Full<Bytes> {
+        Full::new(bytes.into())
+    }
+
+    fn partial_files(store: &BlobStore) -> usize {
+        fs::read_dir(&store.0.partial).unwrap().count()
+    }
+
+    /// A body in pieces, which may break off.
+    struct Pieces(Vec<Result<Bytes, &'static str>>);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            Poll::Ready(self.0.pop().map(|piece| piece.map(Frame::data)))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_put_is_held_under_its_digest_also_after_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let stored = store.put(body("hello"), 5).await.unwrap();
+        assert_eq!(
+            stored.digest.to_string(),
+            "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+        );
+        assert_eq!(store.put(body("hello"), 5).await.unwrap(), stored);
+        assert_eq!(store.list().unwrap(), [stored]);
+        drop(store);
+        let store = open(folder.path());
+        assert!(store.contains(&stored.digest));
+        let mut held = String::new();
+        Blobs::open(&store, &stored.digest).unwrap().read_to_string(&mut held).unwrap();
+        assert_eq!(held, "hello");
+        let mode = fs::metadata(store.place(&stored.digest)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        store.remove(&stored.digest).unwrap();
+        store.remove(&stored.digest).unwrap();
+        let gone = Blobs::open(&store, &stored.digest).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_blob_in_many_pieces_is_one_blob() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let bytes: Vec<u8> = (0..CHUNK * 3 + 7).map(|index| (index % 251) as u8).collect();
+        let pieces =
+            bytes.rchunks(100_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        let in_pieces = store.put(Pieces(pieces), u64::MAX).await.unwrap();
+        let at_once = store.put(body(bytes), u64::MAX).await.unwrap();
+        assert_eq!(in_pieces, at_once);
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_or_broken_off_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let large = store.put(body("hello"), 4).await;
+        assert!(matches!(large, Err(PutError::TooLarge { most: 4 })));
+        let large_chunks = vec![Ok(Bytes::from(vec![0; CHUNK])), Ok(Bytes::from(vec![0; CHUNK]))];
+        let large = store.put(Pieces(large_chunks), CHUNK as u64 + 1).await;
+        assert!(matches!(large, Err(PutError::TooLarge { .. })));
+        let broken = vec![Err("gone away"), Ok(Bytes::from(vec![0; CHUNK]))];
+        let broken = store.put(Pieces(broken), u64::MAX).await;
+        assert!(matches!(broken, Err(PutError::Body(why)) if why == "gone away"));
+        assert_eq!(store.list().unwrap(), []);
+        assert_eq!(partial_files(&store), 0);
+    }
+
+    #[tokio::test]
+    async fn what_was_half_written_when_the_process_died_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let stored = store.put(body("whole"), 10).await.unwrap();
+        fs::write(store.0.partial.join(".tmpAbCdEf"), "half").unwrap();
+        drop(store);
+        let store = open(folder.path());
+        assert_eq!(partial_files(&store), 0);
+        assert_eq!(store.list().unwrap(), [stored]);
+    }
+
+    #[tokio::test]
+    async fn a_file_of_the_wrong_length_under_a_digest_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let stored = store.put(body("whole"), 10).await.unwrap();
+        fs::write(store.place(&stored.digest), "who").unwrap();
+        store.put(body("whole"), 10).await.unwrap();
+        assert_eq!(fs::read(store.place(&stored.digest)).unwrap(), b"whole");
+    }
+
+    #[tokio::test]
+    async fn only_what_is_old_and_needed_by_nobody_is_collected() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let hour = Duration::from_secs(3600);
+        let needed = store.put(body("needed"), 10).await.unwrap();
+        let old = store.put(body("old"), 10).await.unwrap();
+        let renewed = store.put(body("renewed"), 10).await.unwrap();
+        let stranger = store.0.whole.join("README");
+        fs::write(&stranger, "").unwrap();
+        let long_ago = SystemTime::now() - 2 * hour;
+        for stored in [needed, old, renewed] {
+            File::open(store.place(&stored.digest)).unwrap().set_modified(long_ago).unwrap();
+        }
+        store.put(body("renewed"), 10).await.unwrap();
+        let young = store.put(body("young"), 10).await.unwrap();
+        let keep = HashSet::from([needed.digest]);
+        let collected = store.collect(&keep, hour, SystemTime::now()).unwrap();
+        assert_eq!(collected, [old]);
+        let held: HashSet<_> =
+            store.list().unwrap().into_iter().map(|stored| stored.digest).collect();
+        assert_eq!(held, HashSet::from([needed.digest, renewed.digest, young.digest]));
+        assert!(stranger.exists());
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_a_blob_and_keeps_the_others() {
+        let disk = SmallDisk::mount(2);
+        let store = open(disk.path());
+        let before = store.put(body("before"), 10).await.unwrap();
+        disk.fill();
+        let refused = store.put(body(vec![1; CHUNK]), u64::MAX).await;
+        assert!(matches!(refused, Err(PutError::Full)), "{refused:?}");
+        assert_eq!(partial_files(&store), 0);
+        assert_eq!(store.list().unwrap(), [before]);
+        disk.clear();
+        store.put(body(vec![1; CHUNK]), u64::MAX).await.unwrap();
+        drop(store);
+    }
+
+    #[tokio::test]
+    async fn a_put_that_is_given_up_leaves_nothing() {
+        /// Says that it was asked, and then nothing.
+        struct Stalled(Arc<Notify>);
+        impl Body for Stalled {
+            type Data = Bytes;
+            type Error = Infallible;
+
+            fn poll_frame(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                self.0.notify_one();
+                Poll::Pending
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let asked = Arc::new(Notify::new());
+        let put = {
+            let (store, body) = (store.clone(), Stalled(Arc::clone(&asked)));
+            tokio::spawn(async move { store.put(body, 10).await })
+        };
+        asked.notified().await;
+        assert_eq!(partial_files(&store), 1);
+        put.abort();
+        assert!(put.await.unwrap_err().is_cancelled());
+        assert_eq!(partial_files(&store), 0);
+    }
+}

@@ -1,0 +1,217 @@
+//! The catalog's file: bytes by name. Every change is one durable transaction.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dhow_core::name::FunctionName;
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+};
+
+use crate::folder;
+
+/// The format of this file that is written and read.
+pub(super) const FORMAT: u64 = 1;
+/// Revisions that are kept of one function; older ones are forgotten at the next deploy.
+pub(super) const MOST_REVISIONS: u64 = 100;
+/// Memory that redb may use. Readers use the snapshot, so pages are read at the start and when
+/// something is written.
+const CACHE: usize = 16 << 20;
+
+const FORMAT_KEY: &str = "format";
+const VERSION: &str = "version";
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const FUNCTIONS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("functions");
+const REVISIONS: TableDefinition<'_, (&str, &str, u64), &[u8]> = TableDefinition::new("revisions");
+/// The last number given to a revision of a name. It outlives the function.
+const NUMBERS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("revision-numbers");
+
+/// The file, open or to be opened again.
+pub(super) struct Disk {
+    path: PathBuf,
+    /// redb refuses everything after a failed write, so then it is closed.
+    database: Option<Database>,
+}
+
+/// All that the file holds.
+pub(super) struct Contents {
+    pub(super) format: u64,
+    pub(super) version: u64,
+    /// By namespace and name, in this order.
+    pub(super) functions: Vec<Vec<u8>>,
+    /// By namespace, name and number, in this order.
+    pub(super) revisions: Vec<(u64, Vec<u8>)>,
+}
+
+impl Disk {
+    /// Opens the file, making it if absent, and reads all of it.
+    pub(super) fn open(path: PathBuf) -> Result<(Self, Contents), redb::Error> {
+        let mut database = open_database(&path)?;
+        // The sums over all pages are looked at here and nowhere else.
+        if !database.check_integrity()? {
+            tracing::warn!(path = %path.display(), "the catalog was damaged and has been repaired");
+        }
+        let contents = load(&database)?;
+        Ok((Self { path, database: Some(database) }, contents))
+    }
+
+    /// Writes `record`, and with it the revision `number` where there is a new one.
+    pub(super) fn deploy(
+        &mut self,
+        name: &FunctionName,
+        record: &[u8],
+        revision: Option<(u64, &[u8])>,
+        version: u64,
+    ) -> Result<(), redb::Error> {
+        let (namespace, name) = key(name);
+        self.write(version, |write| {
+            write.open_table(FUNCTIONS)?.insert((namespace, name), record)?;
+            let Some((number, revision)) = revision else { return Ok(()) };
+            write.open_table(NUMBERS)?.insert((namespace, name), number)?;
+            let mut revisions = write.open_table(REVISIONS)?;
+            revisions.insert((namespace, name, number), revision)?;
+            let oldest = (number + 1).saturating_sub(MOST_REVISIONS);
+            revisions.retain_in((namespace, name, 0)..(namespace, name, oldest), |_, _| false)?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a function and its revisions.
+    pub(super) fn delete(&mut self, name: &FunctionName, version: u64) -> Result<(), redb::Error> {
+        let (namespace, name) = key(name);
+        self.write(version, |write| {
+            write.open_table(FUNCTIONS)?.remove((namespace, name))?;
+            write
+                .open_table(REVISIONS)?
+                .retain_in((namespace, name, 0)..=(namespace, name, u64::MAX), |_, _| false)?;
+            Ok(())
+        })
+    }
+
+    /// The number that was given to a revision of `name` last; 0 when none was.
+    pub(super) fn last_number(&mut self, name: &FunctionName) -> Result<u64, redb::Error> {
+        self.with(|database| {
+            let numbers = database.begin_read()?.open_table(NUMBERS)?;
+            Ok(numbers.get(key(name))?.map_or(0, |last| last.value()))
+        })
+    }
+
+    /// The revisions of `name` that are kept, with their numbers, oldest first.
+    pub(super) fn revisions(
+        &mut self,
+        name: &FunctionName,
+    ) -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
+        let (namespace, name) = key(name);
+        self.with(|database| {
+            let revisions = database.begin_read()?.open_table(REVISIONS)?;
+            let mut found = Vec::new();
+            for entry in revisions.range((namespace, name, 0)..=(namespace, name, u64::MAX))? {
+                let (key, bytes) = entry?;
+                found.push((key.value().2, bytes.value().to_vec()));
+            }
+            Ok(found)
+        })
+    }
+
+    /// Every revision of every function that is kept, with its number.
+    pub(super) fn all_revisions(&mut self) -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
+        self.with(|database| load(database).map(|contents| contents.revisions))
+    }
+
+    /// One transaction, durable when this returns, or none.
+    fn write(
+        &mut self,
+        version: u64,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), redb::Error> {
+        self.with(|database| {
+            let mut write = database.begin_write()?;
+            write.set_durability(Durability::Immediate)?;
+            // The sums that tell a torn commit from a whole one can be forged by whoever chooses
+            // what is written; the second phase does without them.
+            write.set_two_phase_commit(true);
+            change(&write)?;
+            write.open_table(META)?.insert(VERSION, version)?;
+            write.commit()?;
+            Ok(())
+        })
+    }
+
+    fn with<T>(
+        &mut self,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, redb::Error> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => open_database(&self.path)?,
+        };
+        let result = work(&database);
+        if result.is_ok() {
+            self.database = Some(database);
+        }
+        result
+    }
+}
+
+fn key(name: &FunctionName) -> (&str, &str) {
+    (name.namespace.as_str(), name.name.as_str())
+}
+
+/// Opens the file. A new one is made beside its place and then renamed, so that a file which was
+/// begun when the power went is none.
+fn open_database(path: &Path) -> Result<Database, redb::Error> {
+    if !path.try_exists()? {
+        let begun = path.with_extension("begun");
+        if begun.try_exists()? {
+            fs::remove_file(&begun)?;
+        }
+        initialize(&open_file(&begun)?)?;
+        fs::rename(&begun, path)?;
+        if let Some(folder) = path.parent() {
+            folder::sync_folder(folder)?;
+        }
+    }
+    open_file(path)
+}
+
+fn open_file(path: &Path) -> Result<Database, redb::Error> {
+    let file = folder::open_private(path)?;
+    Ok(Database::builder().set_cache_size(CACHE).create_file(file)?)
+}
+
+fn initialize(database: &Database) -> Result<(), redb::Error> {
+    let write = database.begin_write()?;
+    write.open_table(FUNCTIONS)?;
+    write.open_table(REVISIONS)?;
+    write.open_table(NUMBERS)?;
+    let mut meta = write.open_table(META)?;
+    meta.insert(FORMAT_KEY, FORMAT)?;
+    meta.insert(VERSION, 0)?;
+    drop(meta);
+    write.commit()?;
+    Ok(())
+}
+
+fn load(database: &Database) -> Result<Contents, redb::Error> {
+    let read = database.begin_read()?;
+    let meta = read.open_table(META)?;
+    let number = |name| meta.get(name).map(|number| number.map_or(0, |number| number.value()));
+    let mut contents = Contents {
+        format: number(FORMAT_KEY)?,
+        version: number(VERSION)?,
+        functions: vec![],
+        revisions: vec![],
+    };
+    // Nothing but the format is known of a format that is not ours.
+    if contents.format != FORMAT {
+        return Ok(contents);
+    }
+    for entry in read.open_table(FUNCTIONS)?.iter()? {
+        contents.functions.push(entry?.1.value().to_vec());
+    }
+    for entry in read.open_table(REVISIONS)?.iter()? {
+        let (key, bytes) = entry?;
+        contents.revisions.push((key.value().2, bytes.value().to_vec()));
+    }
+    Ok(contents)
+}

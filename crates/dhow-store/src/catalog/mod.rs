@@ -1,0 +1,270 @@
+//! The catalog of one machine, in `catalog.redb` of the data folder.
+//!
+//! Readers see a snapshot in memory; a write goes to the disk first, and the snapshot is replaced
+//! once it is durable.
+
+mod disk;
+mod records;
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dhow_core::digest::Digest;
+use dhow_core::function::{Deployed, Function, Revision, Source};
+use dhow_core::name::FunctionName;
+use dhow_core::plan::routes;
+use dhow_core::ports::{BoxFuture, Catalog, CatalogError, NewRevision, Snapshot};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+
+use self::disk::{Contents, Disk};
+use self::records::FunctionRecord;
+use crate::folder::{DataFolder, OpenError, is_full};
+
+/// The catalog of one data folder. Cheap to clone.
+#[derive(Clone)]
+pub struct EmbeddedCatalog(Arc<Inner>);
+
+struct Inner {
+    /// Held while something is written, until readers see it.
+    disk: Mutex<Disk>,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    _owned: Arc<DataFolder>,
+}
+
+impl EmbeddedCatalog {
+    /// Opens the catalog in `folder`, making it if absent.
+    ///
+    /// # Errors
+    /// When the file can't be used, is of another format or is damaged.
+    pub fn open(folder: &Arc<DataFolder>) -> Result<Self, OpenError> {
+        let path = folder.path().join("catalog.redb");
+        let (disk, snapshot) = open(&path)?;
+        Ok(Self(Arc::new(Inner {
+            disk: Mutex::new(disk),
+            snapshot: watch::Sender::new(Arc::new(snapshot)),
+            _owned: Arc::clone(folder),
+        })))
+    }
+
+    /// Hears of every change; the newest snapshot is all that is kept for a slow reader.
+    pub fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.0.snapshot.subscribe()
+    }
+
+    /// The code that some revision needs: what a collection of blobs has to keep.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub async fn digests(&self) -> Result<HashSet<Digest>, CatalogError> {
+        self.blocking(|inner| {
+            let revisions = inner.disk.lock().all_revisions().map_err(storage)?;
+            decode_revisions(&revisions).map(|all| all.iter().map(|one| one.digest).collect())
+        })
+        .await
+    }
+
+    /// Runs `work`, which waits for the disk, where that holds up nobody. A caller that goes away
+    /// does not stop it.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, CatalogError> + Send + 'static,
+    ) -> Result<T, CatalogError> {
+        let inner = Arc::clone(&self.0);
+        spawn_blocking(move || work(&inner))
+            .await
+            .unwrap_or_else(|error| Err(CatalogError::Storage(error.to_string())))
+    }
+}
+
+impl Catalog for EmbeddedCatalog {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.0.snapshot.borrow())
+    }
+
+    fn deploy(&self, function: NewRevision) -> BoxFuture<'_, Result<Deployed, CatalogError>> {
+        Box::pin(self.blocking(move |inner| inner.deploy(function)))
+    }
+
+    fn delete(&self, name: FunctionName) -> BoxFuture<'_, Result<(), CatalogError>> {
+        Box::pin(self.blocking(move |inner| inner.delete(&name)))
+    }
+
+    fn revisions(
+        &self,
+        name: FunctionName,
+    ) -> BoxFuture<'_, Result<Vec<Arc<Revision>>, CatalogError>> {
+        Box::pin(self.blocking(move |inner| inner.revisions(name)))
+    }
+}
+
+impl Inner {
+    fn deploy(&self, new: NewRevision) -> Result<Deployed, CatalogError> {
+        let mut disk = self.disk.lock();
+        let before = Arc::clone(&self.snapshot.borrow());
+        let name = new.function.name.clone();
+        let current = find(&before, &name).ok().map(|index| &before.functions[index]);
+
+        let mut revision = Revision {
+            function: name.clone(),
+            number: current.map_or(0, |current| current.revision.number),
+            digest: new.digest,
+            program: new.program,
+            abi: new.abi,
+            template: new.function.template.clone(),
+        };
+        let same_revision = current.filter(|current| *current.revision == revision);
+        if let Some(current) = same_revision.filter(|same| same.routes == new.function.routes) {
+            return Ok(Deployed::clone(current));
+        }
+        let existing = before.functions.iter().map(|one| (&one.name, one.routes.as_slice()));
+        routes::check(existing, &name, &new.function.routes)?;
+
+        if same_revision.is_none() {
+            revision.number = disk.last_number(&name).map_err(storage)? + 1;
+        }
+        let source = Source::Blob { digest: new.digest, program: None };
+        let record = FunctionRecord {
+            revision: revision.number,
+            deployed_ms: same_revision.map_or(new.now_ms, |same| same.deployed_ms),
+            version: before.version + 1,
+            function: Function { source, ..new.function },
+        };
+        let revision_bytes = records::encode_revision(&revision, record.function.abi);
+        check_readable(&record, &revision, &revision_bytes)?;
+        let new_revision =
+            same_revision.is_none().then_some((revision.number, revision_bytes.as_slice()));
+        disk.deploy(&name, &record.encode(), new_revision, record.version).map_err(storage)?;
+
+        let revision = match same_revision {
+            Some(same) => Arc::clone(&same.revision),
+            None => Arc::new(revision),
+        };
+        let deployed = record.deployed(revision);
+        self.publish(&before, &name, Some(deployed.clone()));
+        Ok(deployed)
+    }
+
+    fn delete(&self, name: &FunctionName) -> Result<(), CatalogError> {
+        let mut disk = self.disk.lock();
+        let before = Arc::clone(&self.snapshot.borrow());
+        if find(&before, name).is_err() {
+            return Err(CatalogError::NotFound(name.clone()));
+        }
+        disk.delete(name, before.version + 1).map_err(storage)?;
+        self.publish(&before, name, None);
+        Ok(())
+    }
+
+    fn revisions(&self, name: FunctionName) -> Result<Vec<Arc<Revision>>, CatalogError> {
+        let mut disk = self.disk.lock();
+        if find(&self.snapshot.borrow(), &name).is_err() {
+            return Err(CatalogError::NotFound(name));
+        }
+        let oldest_first = disk.revisions(&name).map_err(storage)?;
+        Ok(decode_revisions(&oldest_first)?.into_iter().rev().map(Arc::new).collect())
+    }
+
+    /// Shows readers `before` with `name` replaced or removed. Called with the disk locked.
+    fn publish(&self, before: &Snapshot, name: &FunctionName, deployed: Option<Deployed>) {
+        let mut functions = before.functions.clone();
+        let place = find(before, name);
+        match (deployed.map(Arc::new), place) {
+            (Some(deployed), Ok(index)) => functions[index] = deployed,
+            (Some(deployed), Err(index)) => functions.insert(index, deployed),
+            (None, Ok(index)) => drop(functions.remove(index)),
+            (None, Err(_)) => {}
+        }
+        self.snapshot.send_replace(Arc::new(Snapshot { version: before.version + 1, functions }));
+    }
+}
+
+/// Where `name` stands in the snapshot, or would.
+fn find(snapshot: &Snapshot, name: &FunctionName) -> Result<usize, usize> {
+    snapshot.functions.binary_search_by(|function| function.name.cmp(name))
+}
+
+/// A record that does not read back would make the whole folder unreadable at the next start.
+fn check_readable(
+    record: &FunctionRecord,
+    revision: &Revision,
+    revision_bytes: &[u8],
+) -> Result<(), CatalogError> {
+    let same = FunctionRecord::decode(&record.encode()).as_ref() == Ok(record)
+        && records::decode_revision(revision.number, revision_bytes).as_ref() == Ok(revision);
+    if same {
+        Ok(())
+    } else {
+        let name = &record.function.name;
+        Err(CatalogError::Storage(format!("`{name}` would not read back as what it is")))
+    }
+}
+
+fn decode_revisions(revisions: &[(u64, Vec<u8>)]) -> Result<Vec<Revision>, CatalogError> {
+    revisions
+        .iter()
+        .map(|(number, bytes)| records::decode_revision(*number, bytes))
+        .collect::<Result<_, _>>()
+        .map_err(CatalogError::Storage)
+}
+
+fn storage(error: redb::Error) -> CatalogError {
+    match error {
+        redb::Error::Io(error) if is_full(&error) => CatalogError::Full,
+        error => CatalogError::Storage(error.to_string()),
+    }
+}
+
+/// Opens the file and reads what is in force.
+fn open(path: &Path) -> Result<(Disk, Snapshot), OpenError> {
+    let (disk, contents) =
+        Disk::open(path.to_owned()).map_err(|error| open_error(path.to_owned(), error))?;
+    let (path, found, known) = (path.to_owned(), contents.format, disk::FORMAT);
+    match found.cmp(&known) {
+        std::cmp::Ordering::Greater => Err(OpenError::Newer { path, found, known }),
+        std::cmp::Ordering::Less => Err(OpenError::Older { path, found, known }),
+        std::cmp::Ordering::Equal => match snapshot(&contents) {
+            Ok(snapshot) => Ok((disk, snapshot)),
+            Err(detail) => Err(OpenError::Damaged { path, detail }),
+        },
+    }
+}
+
+fn open_error(path: PathBuf, error: redb::Error) -> OpenError {
+    match error {
+        // What begins like no redb file is reported in this way.
+        redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            OpenError::Damaged { path, detail: error.to_string() }
+        }
+        redb::Error::Io(error) => OpenError::from_io(&path, error),
+        redb::Error::DatabaseAlreadyOpen => {
+            let folder = path.parent().map_or_else(|| path.clone(), Path::to_owned);
+            OpenError::Owned { folder, pid: None }
+        }
+        error => OpenError::Damaged { path, detail: error.to_string() },
+    }
+}
+
+fn snapshot(contents: &Contents) -> Result<Snapshot, String> {
+    let mut revisions = HashMap::new();
+    for (number, bytes) in &contents.revisions {
+        let revision = records::decode_revision(*number, bytes)?;
+        revisions.insert((revision.function.clone(), *number), Arc::new(revision));
+    }
+    let mut functions = Vec::with_capacity(contents.functions.len());
+    for bytes in &contents.functions {
+        let record = FunctionRecord::decode(bytes)?;
+        let revision = revisions
+            .get(&(record.function.name.clone(), record.revision))
+            .ok_or_else(|| format!("`{}` has lost its revision", record.function.name))?;
+        functions.push(Arc::new(record.deployed(Arc::clone(revision))));
+    }
+    functions.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(Snapshot { version: contents.version, functions })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! The data folder and who owns it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The name of the lock file inside the folder.
+const LOCK: &str = "lock";
+
+/// A data folder that this process owns for as long as the value lives.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    /// Locked; the lock goes with the process, however it ends.
+    _lock: File,
+}
+
+/// Why a data folder, or a store in it, can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error(
+        "the data folder {} is in use by another dhow{}: stop that one, or name another folder \
+         with --data",
+        folder.display(),
+        pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+    )]
+    Owned {
+        /// Which folder.
+        folder: PathBuf,
+        /// Who has it, as far as the lock file tells.
+        pid: Option<u32>,
+    },
+    /// It can't be made, read or written.
+    #[error(
+        "{} can't be used: {source}; name a folder that you may write with --data",
+        path.display()
+    )]
+    Unusable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The disk is full.
+    #[error("the disk that holds {} is full; free some space and start again", path.display())]
+    Full {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// It was written by a later version of dhow.
+    #[error(
+        "{} has format {found}, written by a newer dhow; this one knows formats up to {known}: \
+         use the newer dhow, or name another folder with --data",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+        /// The newest format that is known here.
+        known: u64,
+    },
+    /// It was written by a version of dhow that is too old.
+    #[error(
+        "{} has format {found}, written by an older dhow; this one reads formats from {known}: \
+         deploy the functions into another folder, named with --data",
+        path.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+        /// The oldest format that is known here.
+        known: u64,
+    },
+    /// It is not what dhow wrote.
+    #[error(
+        "{} is damaged: {detail}; restore it from a backup, or move it away and deploy the \
+         functions again",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+impl DataFolder {
+    /// Makes the folder if it is absent, with mode 0700, and takes its lock.
+    ///
+    /// # Errors
+    /// `Owned`, `Unusable` or `Full`.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let unusable = |error| OpenError::from_io(path, error);
+        make_private(path).map_err(unusable)?;
+        let lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join(LOCK))
+            .map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::Owned { folder: path.to_owned(), pid: read_pid(&lock) });
+            }
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+        write_pid(&lock).map_err(unusable)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl OpenError {
+    pub(crate) fn from_io(path: &Path, source: io::Error) -> Self {
+        if is_full(&source) {
+            Self::Full { path: path.to_owned() }
+        } else {
+            Self::Unusable { path: path.to_owned(), source }
+        }
+    }
+}
+
+/// Whether the disk, or the user's share of it, is used up.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Makes `path` and what leads there, if absent, open to the owner alone. A folder that is there
+/// keeps its mode: it may be one that others have business in. What dhow puts inside is private.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes the folder or file entries of `path` durable.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Opens `path` for reading and writing, making it if absent; nobody else may read it.
+pub(crate) fn open_private(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    // A file that was copied here may have come with a wider mode.
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
+}
+
+fn read_pid(mut lock: &File) -> Option<u32> {
+    let mut text = String::new();
+    lock.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Always the same number of bytes over the old ones, so that it needs no space on a full disk.
+fn write_pid(mut lock: &File) -> io::Result<()> {
+    lock.rewind()?;
+    lock.write_all(format!("{:10}\n", std::process::id()).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_owner_who_is_named_to_the_second() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b");
+        let first = DataFolder::open(&path).unwrap();
+        let second = DataFolder::open(&path).unwrap_err();
+        let pid = std::process::id();
+        assert!(matches!(second, OpenError::Owned { pid: Some(named), .. } if named == pid));
+        assert!(second.to_string().contains(&format!("in use by another dhow (process {pid})")));
+        drop(first);
+        DataFolder::open(&path).unwrap();
+    }
+
+    #[test]
+    fn the_folder_and_its_lock_are_private() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        let _folder = DataFolder::open(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&path.join(LOCK)), 0o600);
+    }
+
+    #[test]
+    fn a_place_where_no_folder_can_be_is_named() {
+        let parent = tempfile::tempdir().unwrap();
+        let file = parent.path().join("file");
+        fs::write(&file, "").unwrap();
+        for path in [file.clone(), file.join("below")] {
+            let error = DataFolder::open(&path).unwrap_err();
+            assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
+            assert!(error.to_string().contains("--data"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_lock_is_free_again_after_its_owner_was_killed() {
+        let parent = tempfile::tempdir().unwrap();
+        let lock = parent.path().join(LOCK);
+        fs::write(&lock, "").unwrap();
+        // `flock` holds the same kind of lock from another process.
+        let mut owner = Command::new("flock")
+            .arg("--no-fork")
+            .arg(&lock)
+            .args(["sh", "-c", "echo held; exec sleep 600"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this test needs the command `flock` of util-linux");
+        let mut held = [0; 4];
+        owner.stdout.take().unwrap().read_exact(&mut held).unwrap();
+        assert!(matches!(DataFolder::open(parent.path()), Err(OpenError::Owned { pid: None, .. })));
+        owner.kill().unwrap();
+        owner.wait().unwrap();
+        DataFolder::open(parent.path()).unwrap();
+    }
+}

@@ -92,6 +92,36 @@ pub trait Blobs: Send + Sync {
     fn open(&self, digest: &Digest) -> io::Result<File>;
 }
 
+/// A body on its way in.
+pub type UploadBody = Pin<Box<dyn Body<Data = Bytes, Error = io::Error> + Send>>;
+
+/// [`Blobs`] that takes new ones.
+pub trait Uploads: Blobs {
+    /// Takes `body`, of at most `most` bytes, and returns once it is durable. Nothing is kept of
+    /// one that is refused, or when the future is dropped.
+    fn put(&self, body: UploadBody, most: u64) -> BoxFuture<'_, Result<Digest, UploadError>>;
+}
+
+/// Why an upload was not taken. Nothing of it is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// It has more bytes than are allowed.
+    #[error("it has more than {most} bytes, the most that is taken")]
+    TooLarge {
+        /// The most bytes that are taken.
+        most: u64,
+    },
+    /// The disk is full.
+    #[error("the disk is full, nothing was kept")]
+    Full,
+    /// The sender broke off.
+    #[error("it broke off: {0}")]
+    Body(String),
+    /// The store failed.
+    #[error("it can't be kept: {0}")]
+    Io(io::Error),
+}
+
 /// Looks at a module and compiles it, before anything is deployed with it.
 pub trait Intake: Send + Sync {
     /// Admits the blob: parses it under budgets, finds its ABI, compiles it into the cache.

@@ -1,0 +1,279 @@
+//! Listeners, worker threads, connections, and their end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dhow_core::outcome::Failure;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::stall::Stall;
+
+/// Answers requests.
+pub trait Service: Send + Sync + 'static {
+    /// The body of its answers. One that ends in an error cuts the connection.
+    type Body: Body<Data = Bytes, Error = Failure> + Send + Unpin + 'static;
+
+    /// Answers one request. Dropped when the client goes away before the answer's head.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        connection: Connection,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// The two ends of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Connection {
+    /// The client's.
+    pub peer: SocketAddr,
+    /// Ours.
+    pub local: SocketAddr,
+}
+
+/// A front that serves.
+pub struct Server {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    acceptors: Vec<tokio::task::JoinHandle<()>>,
+}
+
+struct Shared {
+    config: Config,
+    ready: AtomicBool,
+    /// No further connections.
+    closing: CancellationToken,
+    /// Connections that still live are cut.
+    cut: CancellationToken,
+    /// Connections over all workers.
+    connections: AtomicUsize,
+    places: Arc<Semaphore>,
+}
+
+/// A worker as the acceptor sees it.
+#[derive(Clone)]
+struct Lane {
+    connections: mpsc::UnboundedSender<Accepted>,
+    live: Arc<AtomicUsize>,
+}
+
+struct Accepted {
+    stream: StdStream,
+    peer: SocketAddr,
+    _place: tokio::sync::OwnedSemaphorePermit,
+    live: Live,
+}
+
+/// Counts a connection, of its worker and of the server, while it lives.
+struct Live(Arc<AtomicUsize>, Arc<Shared>);
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+        self.1.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Server {
+    /// Serves `service` on `listeners`, with acceptors on the current runtime and connections on
+    /// threads of their own.
+    ///
+    /// # Errors
+    /// When a thread or a listener can't be set up.
+    pub fn start<S: Service>(
+        listeners: Vec<StdListener>,
+        service: Arc<S>,
+        config: Config,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            places: Arc::new(Semaphore::new(config.connections.max(1))),
+            ready: AtomicBool::new(true),
+            closing: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            connections: AtomicUsize::new(0),
+            config,
+        });
+        let (mut lanes, mut workers) = (Vec::new(), Vec::new());
+        for index in 0..shared.config.workers.max(1) {
+            let (connections, receiver) = mpsc::unbounded_channel();
+            lanes.push(Lane { connections, live: Arc::default() });
+            workers.push(worker(index, receiver, service.clone(), shared.clone())?);
+        }
+        let mut acceptors = Vec::new();
+        for listener in listeners {
+            listener.set_nonblocking(true)?;
+            let listener = TcpListener::from_std(listener)?;
+            acceptors.push(tokio::spawn(accept(listener, lanes.clone(), shared.clone())));
+        }
+        Ok(Self { shared, workers, acceptors })
+    }
+
+    /// Whether new work is welcome: false from the beginning of the end.
+    pub fn is_ready(&self) -> bool {
+        self.shared.ready.load(Relaxed)
+    }
+
+    /// Says whether new work is welcome, to whoever asks [`Server::is_ready`].
+    pub fn set_ready(&self, ready: bool) {
+        self.shared.ready.store(ready, Relaxed);
+    }
+
+    /// Connections that live now.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Relaxed)
+    }
+
+    /// Ends politely: readiness first, then `drain_delay` of serving on, then no new connections
+    /// and requests, then up to `drain_timeout` for calls in flight; what is left is cut.
+    pub async fn stop(self) {
+        let config = &self.shared.config;
+        self.set_ready(false);
+        tokio::time::sleep(config.drain_delay).await;
+        self.shared.closing.cancel();
+        for acceptor in self.acceptors {
+            // Cancelled or ended, it has nothing to report.
+            drop(acceptor.await);
+        }
+        let (shared, workers) = (self.shared.clone(), self.workers);
+        let joined = tokio::task::spawn_blocking(move || {
+            workers.into_iter().for_each(|worker| drop(worker.join()));
+        });
+        let timeout = tokio::time::sleep(config.drain_timeout);
+        tokio::pin!(joined, timeout);
+        tokio::select! {
+            _ = &mut joined => return,
+            () = &mut timeout => shared.cut.cancel(),
+        }
+        drop(joined.await);
+    }
+}
+
+/// Takes connections and gives each to the worker that has the fewest.
+async fn accept(listener: TcpListener, lanes: Vec<Lane>, shared: Arc<Shared>) {
+    loop {
+        let accepted = tokio::select! {
+            () = shared.closing.cancelled() => return,
+            accepted = next(&listener, &shared.places) => accepted,
+        };
+        let (stream, peer, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, mostly: waiting is all that helps.
+                tracing::warn!(%error, "a connection can't be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Some(lane) = lanes.iter().min_by_key(|lane| lane.live.load(Relaxed)) else { return };
+        lane.live.fetch_add(1, Relaxed);
+        shared.connections.fetch_add(1, Relaxed);
+        let live = Live(lane.live.clone(), shared.clone());
+        if let Ok(stream) = stream.into_std() {
+            // A worker ends only after the acceptors.
+            drop(lane.connections.send(Accepted { stream, peer, _place: place, live }));
+        }
+    }
+}
+
+async fn next(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, peer, place))
+}
+
+/// A thread with a runtime of its own, which serves the connections it is given.
+fn worker<S: Service>(
+    index: usize,
+    mut connections: mpsc::UnboundedReceiver<Accepted>,
+    service: Arc<S>,
+    shared: Arc<Shared>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("dhow-worker-{index}")).spawn(move || {
+        runtime.block_on(async {
+            let tasks = TaskTracker::new();
+            loop {
+                let accepted = tokio::select! {
+                    () = shared.closing.cancelled() => break,
+                    accepted = connections.recv() => accepted,
+                };
+                let Some(accepted) = accepted else { break };
+                tasks.spawn(serve(accepted, service.clone(), shared.clone()));
+            }
+            tasks.close();
+            tokio::select! {
+                () = tasks.wait() => {}
+                () = shared.cut.cancelled() => {}
+            }
+        });
+        // Guests that outlive their answers end here with their runtime.
+        runtime.shutdown_background();
+    })
+}
+
+/// Serves one connection to its end.
+async fn serve<S: Service>(accepted: Accepted, service: Arc<S>, shared: Arc<Shared>) {
+    let Accepted { stream, peer, _place, live } = accepted;
+    let (Ok(stream), config) = (TcpStream::from_std(stream), &shared.config) else { return };
+    let Ok(local) = stream.local_addr() else { return };
+    let ends = Connection { peer, local };
+    let service = service_fn(move |request| {
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(service.answer(request, ends).await) }
+    });
+    let builder = protocol(config);
+    let io = TokioIo::new(Stall::new(stream, config.write_stall, config.head_timeout));
+    let connection = builder.serve_connection(io, service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shared.closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, error, "a connection broke off");
+    }
+    drop(live);
+}
+
+fn protocol(config: &Config) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.head_timeout)
+        .max_buf_size(config.head_bytes.max(8192))
+        .max_headers(config.head_fields)
+        .pipeline_flush(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(config.streams)
+        .max_header_list_size(u32::try_from(config.head_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(20)
+        .keep_alive_interval(config.head_timeout)
+        .keep_alive_timeout(config.head_timeout);
+    builder
+}

@@ -1,1 +1,3 @@
 //! dhow's commands and how its parts are joined.
+
+pub mod cli;

@@ -1,0 +1,325 @@
+//! A client of the admin API. Knows addresses, methods and the shape of answers; prints nothing.
+
+use std::fs::File;
+use std::io::BufReader;
+
+use dhow_core::name::{FunctionName, Label};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use ureq::{Agent, AsSendBody, Body};
+
+use super::error::CommandError;
+use super::settings::{self, CONNECT_TIMEOUT, Settings};
+use super::wire::{
+    ArtifactEvent, CallOutcome, FunctionStatus, Items, LogLine, Problem, ServerVersion,
+};
+
+/// Bytes of an answer that is read as a whole. Ten thousand functions need a few of them.
+const MOST_ANSWER: u64 = 256 << 20;
+
+/// Speaks to one server.
+pub struct Client {
+    agent: Agent,
+    server: String,
+}
+
+/// An answer as it came, and what of it is used here.
+#[derive(Debug, Clone)]
+pub struct Answer<T> {
+    /// As the server said it.
+    pub raw: Value,
+    /// What is used here.
+    pub read: T,
+}
+
+/// Which lines of a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Go on with what comes.
+    pub follow: bool,
+    /// At most so many old ones.
+    pub tail: Option<u64>,
+    /// None that is older, seconds.
+    pub since: Option<u64>,
+    /// Those of one call.
+    pub call: Option<String>,
+}
+
+impl Client {
+    /// A client of the server that the settings name. Connects to nothing yet.
+    pub fn new(settings: &Settings) -> Self {
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .allow_non_standard_methods(true)
+            // The admin address is on this machine or in its network, not behind a proxy.
+            .proxy(None)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .user_agent(concat!("dhow/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .new_agent();
+        Self { agent, server: settings.server.clone() }
+    }
+
+    /// `GET /api/v1/version`.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn version(&self) -> Result<Answer<ServerVersion>, CommandError> {
+        self.get("/api/v1/version")
+    }
+
+    /// `GET /api/v1/functions`, of one namespace or of all.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn functions(
+        &self,
+        namespace: Option<&Label>,
+    ) -> Result<Answer<Items<FunctionStatus>>, CommandError> {
+        let query = namespace.map(|namespace| format!("?namespace={namespace}"));
+        self.get(&format!("/api/v1/functions{}", query.unwrap_or_default()))
+    }
+
+    /// `GET` of one function.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn function(&self, name: &FunctionName) -> Result<Answer<FunctionStatus>, CommandError> {
+        self.get(&path_of(name))
+    }
+
+    /// `PUT` of one function.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn deploy(
+        &self,
+        name: &FunctionName,
+        manifest: &Value,
+    ) -> Result<Answer<FunctionStatus>, CommandError> {
+        let answer = self.send(
+            http::Request::put(self.url(&path_of(name)))
+                .header("content-type", "application/json")
+                .body(manifest.to_string()),
+        )?;
+        read(answer)
+    }
+
+    /// `DELETE` of one function.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn delete(&self, name: &FunctionName) -> Result<(), CommandError> {
+        self.send(http::Request::delete(self.url(&path_of(name))).body(()))?;
+        Ok(())
+    }
+
+    /// The last outcomes of a function's calls, or that of one call.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn outcomes(
+        &self,
+        name: &FunctionName,
+        limit: u32,
+        call: Option<&str>,
+    ) -> Result<Answer<Items<CallOutcome>>, CommandError> {
+        let call = call.map(|call| format!("&call={}", encode(call))).unwrap_or_default();
+        self.get(&format!("{}/outcomes?limit={limit}{call}", path_of(name)))
+    }
+
+    /// Sends a module. The answer's events come as they happen.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn upload(
+        &self,
+        program: &str,
+        module: File,
+    ) -> Result<impl Iterator<Item = Result<ArtifactEvent, CommandError>> + use<>, CommandError>
+    {
+        let path = format!("/api/v1/artifacts?program={}", encode(program));
+        let answer = self.send(
+            http::Request::post(self.url(&path))
+                .header("content-type", "application/octet-stream")
+                .body(module),
+        )?;
+        Ok(lines(answer).map(|line| line.map(|line: Answer<ArtifactEvent>| line.read)))
+    }
+
+    /// Lines that a function's calls wrote.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn logs(
+        &self,
+        name: &FunctionName,
+        query: &LogQuery,
+    ) -> Result<impl Iterator<Item = Result<Answer<LogLine>, CommandError>> + use<>, CommandError>
+    {
+        let url = self.url(&format!("{}/logs{}", path_of(name), query.encode()));
+        Ok(lines(self.send(http::Request::get(url).body(()))?))
+    }
+
+    /// Calls a function at `url`. Whatever is answered is an answer.
+    ///
+    /// # Errors
+    /// When nothing is answered.
+    pub fn call(
+        &self,
+        request: http::Request<Vec<u8>>,
+    ) -> Result<http::Response<Body>, CommandError> {
+        let address = request.uri().to_string();
+        let answer = if request.body().is_empty() {
+            self.agent.run(request.map(|_| ()))
+        } else {
+            self.agent.run(request)
+        };
+        answer.map_err(|error| {
+            CommandError::failure(format!("calling {address} failed: {}", reason(&error)))
+        })
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, CommandError> {
+        read(self.send(http::Request::get(self.url(path)).body(()))?)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.server)
+    }
+
+    /// Sends a request; an answer that says that it failed is an error.
+    fn send(
+        &self,
+        request: http::Result<http::Request<impl AsSendBody>>,
+    ) -> Result<http::Response<Body>, CommandError> {
+        let request = request
+            .map_err(|error| CommandError::failure(format!("the request is malformed: {error}")))?;
+        let answer = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
+        if answer.status().is_success() { Ok(answer) } else { Err(self.refused(answer)) }
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> CommandError {
+        let error = CommandError::failure(format!(
+            "the server {} can't be reached: {}",
+            self.server,
+            reason(error)
+        ));
+        error.hint(format!(
+            "start one with `dhow up`, or name another with --server or {}",
+            settings::DHOW_SERVER
+        ))
+    }
+
+    fn refused(&self, mut answer: http::Response<Body>) -> CommandError {
+        let status = answer.status();
+        let problem = answer
+            .body_mut()
+            .with_config()
+            .limit(MOST_ANSWER)
+            .read_to_vec()
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Problem>(&bytes).ok());
+        match problem {
+            Some(problem) => problem.into(),
+            None => CommandError::failure(format!("{} answered {status}", self.server))
+                .hint("is that the admin address of a dhow?"),
+        }
+    }
+}
+
+impl LogQuery {
+    fn encode(&self) -> String {
+        let mut query = format!("?follow={}", self.follow);
+        if let Some(tail) = self.tail {
+            query.push_str(&format!("&tail={tail}"));
+        }
+        if let Some(since) = self.since {
+            query.push_str(&format!("&since={since}"));
+        }
+        if let Some(call) = &self.call {
+            query.push_str(&format!("&call={}", encode(call)));
+        }
+        query
+    }
+}
+
+fn path_of(name: &FunctionName) -> String {
+    format!("/api/v1/namespaces/{}/functions/{}", name.namespace, name.name)
+}
+
+/// The whole answer as JSON.
+fn read<T: DeserializeOwned>(mut answer: http::Response<Body>) -> Result<Answer<T>, CommandError> {
+    let bytes = answer
+        .body_mut()
+        .with_config()
+        .limit(MOST_ANSWER)
+        .read_to_vec()
+        .map_err(|error| unreadable(reason(&error)))?;
+    let raw = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    typed(raw)
+}
+
+/// The answer's JSON values, one after the other as they come.
+fn lines<T: DeserializeOwned>(
+    answer: http::Response<Body>,
+) -> impl Iterator<Item = Result<Answer<T>, CommandError>> + use<T> {
+    let reader = BufReader::new(answer.into_body().into_with_config().limit(u64::MAX).reader());
+    let values = serde_json::Deserializer::from_reader(reader).into_iter();
+    values.map(|value| value.map_err(|error| unreadable(error.to_string())).and_then(typed))
+}
+
+fn typed<T: DeserializeOwned>(raw: Value) -> Result<Answer<T>, CommandError> {
+    let read = T::deserialize(&raw).map_err(|error| unreadable(error.to_string()))?;
+    Ok(Answer { raw, read })
+}
+
+fn unreadable(why: String) -> CommandError {
+    CommandError::failure(format!("the server's answer can't be read: {why}"))
+        .hint("`dhow version` shows whether the server is of the same version")
+}
+
+/// An I/O error without the library's name for it.
+fn reason(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// RFC 3986's percent-encoding of all that is not unreserved.
+fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_in_a_query_is_percent_encoded() {
+        assert_eq!(encode("hello-1.wasm"), "hello-1.wasm");
+        assert_eq!(encode("a b&c=ä/?"), "a%20b%26c%3D%C3%A4%2F%3F");
+    }
+
+    #[test]
+    fn a_log_query_says_only_what_was_asked() {
+        assert_eq!(LogQuery::default().encode(), "?follow=false");
+        let all = LogQuery {
+            follow: true,
+            tail: Some(5),
+            since: Some(600),
+            call: Some("a b".to_owned()),
+        };
+        assert_eq!(all.encode(), "?follow=true&tail=5&since=600&call=a%20b");
+    }
+}

@@ -1,0 +1,161 @@
+//! `dhow describe NAME`.
+
+use std::time::Duration;
+
+use dhow_core::name::FunctionName;
+
+use super::client::Client;
+use super::error::CommandError;
+use super::invoke::mebibytes;
+use super::output::{Format, Output};
+use super::settings::Settings;
+use super::time::{length, moment};
+use super::wire::{CallOutcome, FunctionStatus, RouteStatus};
+
+/// What was typed.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Args {
+    /// The function: NAME or NAME.NAMESPACE
+    pub name: String,
+    /// How to print it
+    #[arg(long, short, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// Calls that are shown.
+const LAST_CALLS: u32 = 5;
+/// Calls that are shown with `-o wide`.
+const LAST_CALLS_WIDE: u32 = 50;
+
+/// Runs the command.
+///
+/// # Errors
+/// When there is no such function, or the server is not there.
+pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), CommandError> {
+    let name = settings.function(&args.name)?;
+    let client = Client::new(settings);
+    let function = client.function(&name)?;
+    match args.output {
+        Format::Json | Format::Yaml => output.value(&function.raw, args.output)?,
+        Format::Name => output.line(name)?,
+        Format::Table => print(&function.read, &client, &name, LAST_CALLS, output)?,
+        Format::Wide => print(&function.read, &client, &name, LAST_CALLS_WIDE, output)?,
+    }
+    Ok(())
+}
+
+fn print(
+    function: &FunctionStatus,
+    client: &Client,
+    name: &FunctionName,
+    calls: u32,
+    output: &mut Output,
+) -> Result<(), CommandError> {
+    let outcomes = client.outcomes(name, calls, None)?.read.items;
+    for (title, text) in facts(function) {
+        output.line(format_args!("{:<12}{text}", format!("{title}:")))?;
+    }
+    if !outcomes.is_empty() {
+        output.line("\nLast calls:")?;
+        let rows: Vec<_> = outcomes.iter().map(row).collect();
+        output.table(&HEAD, &rows)?;
+    }
+    Ok(())
+}
+
+fn facts(function: &FunctionStatus) -> Vec<(&'static str, String)> {
+    let abi = match &function.io {
+        Some(io) => format!("{}, io {io}", function.abi),
+        None => function.abi.clone(),
+    };
+    let calls = format!(
+        "{}, of which {} failed; {} running",
+        function.calls, function.failures, function.in_flight
+    );
+    let mut facts = vec![
+        ("Name", function.name.clone()),
+        ("Namespace", function.namespace.clone()),
+        ("URL", function.url.clone()),
+        ("Revision", function.revision.to_string()),
+        ("Deployed", moment(&function.deployed)),
+        ("ABI", abi),
+        ("Digest", function.digest.clone()),
+        ("Calls", calls),
+    ];
+    facts.extend(function.routes.iter().map(|one| ("Route", route(one))));
+    facts.extend(function.limits.iter().map(|(name, value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        ("Limit", format!("{name} {value}"))
+    }));
+    facts
+}
+
+fn route(route: &RouteStatus) -> String {
+    let methods = if route.methods.is_empty() { "*".to_owned() } else { route.methods.join(",") };
+    format!("{methods} {}{}", route.host.as_deref().unwrap_or_default(), route.path)
+}
+
+const HEAD: [&str; 8] = ["CALL", "ENDED", "STATUS", "REASON", "WALL", "CPU", "MEMORY", "COLD"];
+
+fn row(outcome: &CallOutcome) -> Vec<String> {
+    let micros = |micros| length(Duration::from_micros(micros));
+    vec![
+        outcome.call_id.clone(),
+        moment(&outcome.ended),
+        outcome.status.to_string(),
+        outcome.reason.clone().unwrap_or_else(|| "-".to_owned()),
+        micros(outcome.wall_us),
+        micros(outcome.cpu_us),
+        mebibytes(outcome.peak_memory),
+        if outcome.cold { "yes" } else { "no" }.to_owned(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_fact_is_told() {
+        let function: FunctionStatus = serde_json::from_value(json!({
+            "name": "hello", "namespace": "shop", "url": "http://g/function/hello.shop",
+            "revision": 3, "abi": "command", "io": "cgi", "digest": "sha256:00", "deployed": "now",
+            "routes": [{"path": "/a", "methods": ["GET", "PUT"], "host": "b.c"}, {"path": "/d"}],
+            "limits": {"memory": "64Mi", "queue": 7}, "in_flight": 1, "calls": 20, "failures": 2,
+        }))
+        .unwrap();
+        let told: Vec<_> =
+            facts(&function).into_iter().map(|(title, text)| format!("{title} {text}")).collect();
+        assert_eq!(
+            told,
+            [
+                "Name hello",
+                "Namespace shop",
+                "URL http://g/function/hello.shop",
+                "Revision 3",
+                "Deployed now",
+                "ABI command, io cgi",
+                "Digest sha256:00",
+                "Calls 20, of which 2 failed; 1 running",
+                "Route GET,PUT b.c/a",
+                "Route * /d",
+                "Limit memory 64Mi",
+                "Limit queue 7",
+            ]
+        );
+    }
+
+    #[test]
+    fn each_row_has_a_cell_for_each_title() {
+        let outcome: CallOutcome = serde_json::from_value(json!({
+            "call_id": "00ff", "status": 504, "reason": "cpu-time", "wall_us": 1500, "cpu_us": 40,
+            "peak_memory": 1 << 20, "cold": true, "ended": "now",
+        }))
+        .unwrap();
+        let cells = ["00ff", "now", "504", "cpu-time", "1.50 ms", "40 µs", "1.0 MiB", "yes"];
+        assert_eq!(row(&outcome), cells);
+        assert_eq!(HEAD.len(), cells.len());
+    }
+}

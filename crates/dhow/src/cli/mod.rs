@@ -1,0 +1,70 @@
+//! The client side of the command line: commands that talk to a running dhow, one file each.
+//!
+//! Arguments are read by clap into the `Args` of each command, [`settings`] gives what was left
+//! out its meaning, [`client`] speaks the admin API, and [`output`] is the only place that prints.
+
+pub mod apply;
+pub mod client;
+pub mod delete;
+pub mod deploy;
+pub mod describe;
+pub mod error;
+pub mod inspect;
+pub mod invoke;
+pub mod list;
+pub mod logs;
+pub mod output;
+pub mod settings;
+mod time;
+mod upload;
+pub mod version;
+pub mod wire;
+
+use clap::Subcommand;
+
+use self::error::CommandError;
+use self::output::Output;
+use self::settings::Settings;
+
+/// A command that talks to a running dhow.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Deploy a module as a function
+    Deploy(Box<deploy::Args>),
+    /// Deploy what manifests say
+    Apply(apply::Args),
+    /// Delete functions
+    Delete(delete::Args),
+    /// List functions
+    List(list::Args),
+    /// Show one function: what it may use, how it is reached, what its last calls did
+    Describe(describe::Args),
+    /// Call a function
+    Invoke(invoke::Args),
+    /// Show what a function's calls wrote
+    Logs(logs::Args),
+    /// Show the version of this program and of the server
+    Version(version::Args),
+}
+
+/// Runs `command`.
+///
+/// # Errors
+/// What went wrong, in words for a person. [`Output::error`] shows it and
+/// [`CommandError::exit_code`] ends the process with it.
+pub fn run(
+    command: &Command,
+    settings: &Settings,
+    output: &mut Output,
+) -> Result<(), CommandError> {
+    match command {
+        Command::Deploy(args) => deploy::run(args, settings, output),
+        Command::Apply(args) => apply::run(args, settings, output),
+        Command::Delete(args) => delete::run(args, settings, output),
+        Command::List(args) => list::run(args, settings, output),
+        Command::Describe(args) => describe::run(args, settings, output),
+        Command::Invoke(args) => invoke::run(args, settings, output),
+        Command::Logs(args) => logs::run(args, settings, output),
+        Command::Version(args) => version::run(args, settings, output),
+    }
+}

@@ -1,0 +1,241 @@
+//! What the admin API says, as far as it is used here. A field that a server of another version
+//! leaves out has an empty value where nothing depends on it.
+
+use dhow_dialects::problem::FieldError;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::error::CommandError;
+
+/// The server's version.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ServerVersion {
+    /// Of the program.
+    pub version: String,
+    /// Where functions are called.
+    pub gateway: String,
+}
+
+/// One function, as it runs.
+#[derive(Debug, Clone, Deserialize)]
+pub struct FunctionStatus {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Where it is called.
+    pub url: String,
+    /// The number of the revision that answers.
+    pub revision: u64,
+    /// How its code is called.
+    pub abi: String,
+    /// How its command is called, where it is one.
+    #[serde(default)]
+    pub io: Option<String>,
+    /// Its code.
+    pub digest: String,
+    /// When that revision came to be.
+    #[serde(default)]
+    pub deployed: Value,
+    /// Ways to it besides its URL.
+    #[serde(default)]
+    pub routes: Vec<RouteStatus>,
+    /// What a call may use, by the manifest's names.
+    #[serde(default)]
+    pub limits: Map<String, Value>,
+    /// Calls that are running.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Calls that have ended since the server started.
+    #[serde(default)]
+    pub calls: u64,
+    /// Those of them that the platform ended.
+    #[serde(default)]
+    pub failures: u64,
+}
+
+/// One declared way to a function.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RouteStatus {
+    /// The path.
+    pub path: String,
+    /// The methods; none are all.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// The host; none is any.
+    #[serde(default)]
+    pub host: Option<String>,
+}
+
+/// Functions in a listing.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Items<T> {
+    /// Each of them.
+    pub items: Vec<T>,
+}
+
+/// What one call did.
+#[derive(Debug, Clone, Deserialize)]
+pub struct CallOutcome {
+    /// Which call.
+    pub call_id: String,
+    /// What was answered; 0 is nothing.
+    #[serde(default)]
+    pub status: u16,
+    /// Why the platform ended it, if it did.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The same in words.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// Whose revision answered.
+    #[serde(default)]
+    pub revision: u64,
+    /// Whether the code had to be loaded.
+    #[serde(default)]
+    pub cold: bool,
+    /// Whether `cpu_us` and `peak_memory` are of several calls.
+    #[serde(default)]
+    pub shared: bool,
+    /// Microseconds of waiting for a place.
+    #[serde(default)]
+    pub queue_us: u64,
+    /// Microseconds of waiting for the code.
+    #[serde(default)]
+    pub load_us: u64,
+    /// Microseconds of making the instance.
+    #[serde(default)]
+    pub instantiate_us: u64,
+    /// Microseconds from then to the last byte.
+    #[serde(default)]
+    pub run_us: u64,
+    /// Microseconds in all.
+    #[serde(default)]
+    pub wall_us: u64,
+    /// Microseconds of CPU time.
+    #[serde(default)]
+    pub cpu_us: u64,
+    /// The most memory, bytes.
+    #[serde(default)]
+    pub peak_memory: u64,
+    /// When it ended.
+    #[serde(default)]
+    pub ended: Value,
+}
+
+/// A line that a guest wrote.
+#[derive(Debug, Clone, Deserialize)]
+pub struct LogLine {
+    /// When.
+    #[serde(default)]
+    pub time: Value,
+    /// During which call.
+    #[serde(default)]
+    pub call_id: String,
+    /// `stdout` or `stderr`.
+    #[serde(default)]
+    pub stream: String,
+    /// What.
+    pub line: String,
+}
+
+/// A step of taking a module.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum ArtifactEvent {
+    /// It is being looked at.
+    Inspecting,
+    /// It is being compiled, for so long.
+    Compiling {
+        /// Milliseconds.
+        #[serde(default)]
+        ms: u64,
+    },
+    /// It was compiled earlier.
+    Cached,
+    /// It is compiled.
+    Compiled {
+        /// Milliseconds that it took.
+        #[serde(default)]
+        ms: u64,
+    },
+    /// It is taken.
+    Artifact {
+        /// What it is.
+        artifact: ArtifactStatus,
+    },
+    /// It is not taken.
+    Refused(Problem),
+}
+
+/// A module that the server holds.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ArtifactStatus {
+    /// Its identity.
+    pub digest: String,
+    /// Its bytes.
+    #[serde(default)]
+    pub size: u64,
+    /// How it is called.
+    #[serde(default)]
+    pub abi: String,
+}
+
+/// What the server says when it refuses.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Problem {
+    /// What is wrong, in words.
+    pub error: String,
+    /// What to do about it.
+    #[serde(default)]
+    pub hint: String,
+    /// The fields that are wrong.
+    #[serde(default)]
+    pub fields: Vec<WrongField>,
+}
+
+/// A field that is wrong.
+#[derive(Debug, Clone, Deserialize)]
+pub struct WrongField {
+    /// Where.
+    pub path: String,
+    /// What.
+    pub message: String,
+}
+
+impl From<Problem> for CommandError {
+    fn from(problem: Problem) -> Self {
+        let fields =
+            problem.fields.into_iter().map(|field| FieldError::new(field.path, field.message));
+        Self::failure(problem.error).fields(fields).hint(problem.hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_keeps_its_fields_and_its_hint() {
+        let text = r#"{"error": "no", "reason": "bad-manifest", "hint": "look",
+                       "fields": [{"path": "spec.io", "message": "is wrong"}]}"#;
+        let error = CommandError::from(serde_json::from_str::<Problem>(text).unwrap());
+        assert_eq!(error.message, "no");
+        assert_eq!(error.details, ["spec.io: is wrong"]);
+        assert_eq!(error.hints, ["look"]);
+    }
+
+    #[test]
+    fn every_event_of_an_upload_is_understood() {
+        for text in [
+            r#"{"event":"inspecting"}"#,
+            r#"{"event":"compiling","ms":12}"#,
+            r#"{"event":"cached"}"#,
+            r#"{"event":"compiled","ms":7}"#,
+            r#"{"event":"artifact","artifact":{"digest":"sha256:00","size":1,"abi":"http"}}"#,
+            r#"{"event":"refused","error":"no","reason":"not-wasm","hint":"x"}"#,
+        ] {
+            serde_json::from_str::<ArtifactEvent>(text).expect(text);
+        }
+    }
+}

@@ -208,8 +208,15 @@ async fn a_full_disk_refuses_a_write_and_changes_nothing() {
     assert!(matches!(refused, CatalogError::Full), "{refused}");
     let before = catalog.snapshot();
     assert_eq!(before.functions.len(), held);
+    // A failed write is no reason for the next one to fail in another way.
     assert!(matches!(catalog.deploy(new("late", 1, &[])).await, Err(CatalogError::Full) | Ok(_)));
     assert_eq!(numbers(&catalog, "a").await, [1]);
+
+    let before = catalog.snapshot();
+    // What is deployed keeps being served, also by a process that starts now.
+    drop(catalog);
+    let catalog = open_in(disk.path()).unwrap();
+    assert_eq!(catalog.snapshot().functions, before.functions);
 
     disk.clear();
     catalog.deploy(new("a", 2, &[])).await.unwrap();

@@ -6,10 +6,9 @@ use dhow_core::name::FunctionName;
 
 use super::client::Client;
 use super::error::CommandError;
-use super::invoke::mebibytes;
 use super::output::{Format, Output};
 use super::settings::Settings;
-use super::time::{length, moment};
+use super::units::{length, mebibytes};
 use super::wire::{CallOutcome, FunctionStatus, RouteStatus};
 
 /// What was typed.
@@ -77,7 +76,7 @@ fn facts(function: &FunctionStatus) -> Vec<(&'static str, String)> {
         ("Namespace", function.namespace.clone()),
         ("URL", function.url.clone()),
         ("Revision", function.revision.to_string()),
-        ("Deployed", moment(&function.deployed)),
+        ("Deployed", function.deployed.clone()),
         ("ABI", abi),
         ("Digest", function.digest.clone()),
         ("Calls", calls),
@@ -101,7 +100,7 @@ fn row(outcome: &CallOutcome) -> Vec<String> {
     let micros = |micros| length(Duration::from_micros(micros));
     vec![
         outcome.call_id.clone(),
-        moment(&outcome.ended),
+        outcome.ended.clone(),
         outcome.status.to_string(),
         outcome.reason.clone().unwrap_or_else(|| "-".to_owned()),
         micros(outcome.wall_us),

@@ -13,7 +13,7 @@ use super::client::Client;
 use super::error::CommandError;
 use super::output::Output;
 use super::settings::{Settings, base_url, short_name};
-use super::time::length;
+use super::units::{length, mebibytes};
 use super::wire::CallOutcome;
 
 /// What was typed.
@@ -195,14 +195,6 @@ fn describe(outcome: &CallOutcome) -> String {
         outcome.revision,
         if outcome.cold { "cold" } else { "warm" },
     )
-}
-
-/// Bytes for people.
-pub(super) fn mebibytes(bytes: u64) -> String {
-    // A picture of a size; nothing is computed with it.
-    #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
-    let mebibytes = bytes as f64 / f64::from(1 << 20);
-    format!("{mebibytes:.1} MiB")
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use super::client::Client;
 use super::error::CommandError;
 use super::output::{Format, Output};
 use super::settings::Settings;
-use super::time::moment;
 use super::wire::FunctionStatus;
 
 /// What was typed.
@@ -66,7 +65,7 @@ fn row(one: &FunctionStatus) -> Vec<String> {
         one.abi.clone(),
         one.calls.to_string(),
         one.failures.to_string(),
-        moment(&one.deployed),
+        one.deployed.clone(),
         one.url.clone(),
     ]
 }
@@ -97,7 +96,7 @@ mod tests {
         let one: FunctionStatus = serde_json::from_value(json!({
             "name": "hello", "namespace": "default", "url": "http://g/function/hello",
             "revision": 3, "abi": "command", "io": "cgi", "digest": format!("sha256:{}", "a".repeat(64)),
-            "deployed": 0, "routes": [{"path": "/a"}, {"path": "/b/*"}],
+            "deployed": "1970-01-01T00:00:00Z", "routes": [{"path": "/a"}, {"path": "/b/*"}],
             "limits": {"memory": "64Mi"}, "in_flight": 1, "calls": 20, "failures": 2,
         }))
         .unwrap();

@@ -6,7 +6,6 @@ use super::client::{Client, LogQuery};
 use super::error::CommandError;
 use super::output::{Format, Output};
 use super::settings::Settings;
-use super::time::moment;
 use super::wire::LogLine;
 
 /// What was typed.
@@ -71,7 +70,7 @@ fn query(args: &Args) -> Result<LogQuery, CommandError> {
 /// Calls run at the same time, so a line says whose it is.
 fn for_people(line: &LogLine) -> String {
     let call: String = line.call_id.chars().take(8).collect();
-    format!("{} {call} {:<6} {}", moment(&line.time), line.stream, line.line)
+    format!("{} {call} {:<6} {}", line.time, line.stream, line.line)
 }
 
 #[cfg(test)]
@@ -92,7 +91,7 @@ mod tests {
     #[test]
     fn a_line_says_when_whose_and_where() {
         let line = LogLine {
-            time: "now".into(),
+            time: "now".to_owned(),
             call_id: "0123456789".to_owned(),
             stream: "stderr".to_owned(),
             line: "hello".to_owned(),

@@ -15,7 +15,7 @@ pub mod list;
 pub mod logs;
 pub mod output;
 pub mod settings;
-mod time;
+mod units;
 mod upload;
 pub mod version;
 pub mod wire;

@@ -12,7 +12,7 @@ use super::client::Client;
 use super::error::CommandError;
 use super::output::Output;
 use super::settings::short_name;
-use super::time::length;
+use super::units::length;
 use super::wire::{ArtifactEvent, ArtifactStatus, FunctionStatus};
 
 /// A module's file, open: it is there and may be read.

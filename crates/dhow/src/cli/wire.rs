@@ -36,7 +36,7 @@ pub struct FunctionStatus {
     pub digest: String,
     /// When that revision came to be.
     #[serde(default)]
-    pub deployed: Value,
+    pub deployed: String,
     /// Ways to it besides its URL.
     #[serde(default)]
     pub routes: Vec<RouteStatus>,
@@ -120,7 +120,7 @@ pub struct CallOutcome {
     pub peak_memory: u64,
     /// When it ended.
     #[serde(default)]
-    pub ended: Value,
+    pub ended: String,
 }
 
 /// A line that a guest wrote.
@@ -128,7 +128,7 @@ pub struct CallOutcome {
 pub struct LogLine {
     /// When.
     #[serde(default)]
-    pub time: Value,
+    pub time: String,
     /// During which call.
     #[serde(default)]
     pub call_id: String,

@@ -9,6 +9,9 @@ pub const HEADER_BLOCK: usize = 64 << 10;
 /// Why a header block is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadBlock {
+    /// More than a block may have.
+    #[error("the guest's headers have {0} bytes; at most {HEADER_BLOCK} are read")]
+    TooLong(usize),
     /// A line that is no header.
     #[error("`{0}` is no header line")]
     Line(String),
@@ -35,7 +38,14 @@ pub fn find_end(read: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// The head that a header block stands for.
+///
+/// # Errors
+/// When it is longer than [`HEADER_BLOCK`], or no header block.
 pub fn parse_block(block: &[u8]) -> Result<Response<()>, BadBlock> {
+    // It bounds the number of headers too: of more than 24,576 a HeaderMap can't hold the names.
+    if block.len() > HEADER_BLOCK {
+        return Err(BadBlock::TooLong(block.len()));
+    }
     let mut status = None;
     let mut headers = HeaderMap::new();
     for line in block.split(|byte| *byte == b'\n') {
@@ -96,5 +106,19 @@ mod tests {
         for wrong in ["", "X-A: b\n", "no colon\n", "Status: many\n", "a b: c\n", "Status: 101\n"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_block_of_the_greatest_length_is_read_whatever_it_names() {
+        let mut block = "status: 200\n".to_owned();
+        for line in (0_u32..).map(|number| format!("{number:x}:\n")) {
+            if block.len() + line.len() > HEADER_BLOCK {
+                break;
+            }
+            block.push_str(&line);
+        }
+        assert!(parse(&block).is_ok());
+        block.push_str(&"\n".repeat(HEADER_BLOCK + 1 - block.len()));
+        assert_eq!(parse_block(block.as_bytes()).err(), Some(BadBlock::TooLong(HEADER_BLOCK + 1)));
     }
 }

@@ -1,0 +1,174 @@
+//! `PUT` of a function: the manifest is read, held against its module, and put in force.
+
+use axum::Json;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::routing::{self, MethodRouter};
+use bytes::Bytes;
+use dhow_core::abi::{Abi, Io};
+use dhow_core::digest::Digest;
+use dhow_core::function::{Deployed, Function, Revision, Source};
+use dhow_core::name::FunctionName;
+use dhow_core::plan::routes;
+use dhow_core::ports::{Artifact, CatalogError, NewRevision};
+use dhow_dialects::document;
+use dhow_dialects::native;
+use dhow_dialects::problem::FieldError;
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::error::ApiError;
+use super::path::Named;
+use super::wire::FunctionStatus;
+use super::{Admin, functions, time};
+
+/// Bytes of a manifest.
+pub(super) const MOST_MANIFEST: usize = document::MOST_BYTES;
+
+/// What begins the name of an export that answers several calls at once.
+const CONCURRENT_HANDLER: &str = "wasi:http/handler@0.3";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeployQuery {
+    #[serde(default, rename = "dryRun")]
+    dry_run: bool,
+}
+
+pub(super) fn route() -> MethodRouter<Admin> {
+    routing::put(deploy).layer(DefaultBodyLimit::max(MOST_MANIFEST))
+}
+
+/// Returns once the gateway answers by the new revision. A dry run does all but the write.
+async fn deploy(
+    State(admin): State<Admin>,
+    Named(name): Named,
+    query: Result<Query<DeployQuery>, QueryRejection>,
+    manifest: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<FunctionStatus>), ApiError> {
+    let Query(DeployQuery { dry_run }) = query?;
+    let function = read(&manifest?, &name)?;
+    let (digest, program) = code(&function)?;
+    let artifact = admin.intake.admit(&digest, &|_| {}).await?;
+    let abi = fit(&function, &artifact)?;
+    let is_new = functions::find(&admin, &name).is_err();
+    let new = NewRevision { function, digest, program, abi, now_ms: time::now_ms() };
+    if dry_run {
+        check_routes(&admin, &new.function)?;
+        return Ok((StatusCode::OK, Json(functions::status(&admin, &planned(new)))));
+    }
+    let deployed = admin.catalog.deploy(new).await?;
+    (admin.applied)(admin.catalog.snapshot().version).await;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(functions::status(&admin, &deployed))))
+}
+
+/// One function, with the name that the path says.
+fn read(manifest: &[u8], name: &FunctionName) -> Result<Function, ApiError> {
+    let invalid = |message: &str| ApiError::invalid(message, vec![]);
+    let text = std::str::from_utf8(manifest)
+        .map_err(|_| invalid("the manifest is not UTF-8; send JSON"))?;
+    let functions = native::parse_documents(text, &name.namespace)
+        .map_err(|problems| ApiError::invalid("the manifest is not valid", problems.fields))?;
+    let [function] = <[Function; 1]>::try_from(functions).map_err(|several| {
+        invalid(&format!("the body has {} manifests, not one", several.len()))
+    })?;
+    let told = [
+        ("metadata.namespace", &function.name.namespace, &name.namespace),
+        ("metadata.name", &function.name.name, &name.name),
+    ];
+    let fields: Vec<_> = told
+        .into_iter()
+        .filter(|(_, said, path)| said != path)
+        .map(|(field, said, path)| {
+            FieldError::new(field, format!("is `{said}`, but the path says `{path}`"))
+        })
+        .collect();
+    if fields.is_empty() {
+        Ok(function)
+    } else {
+        Err(ApiError::invalid("the manifest and the path disagree", fields))
+    }
+}
+
+/// The module, and the file name that it came under or might have.
+fn code(function: &Function) -> Result<(Digest, String), ApiError> {
+    match &function.source {
+        Source::Blob { digest, program } => {
+            let program = program.clone();
+            Ok((*digest, program.unwrap_or_else(|| format!("{}.wasm", function.name.name))))
+        }
+        Source::Path(_) => {
+            let message = "is a file of the client's; upload it to /api/v1/artifacts and say \
+                           `spec.source.blob` with the digest that is answered";
+            let field = FieldError::new("spec.source.path", message);
+            Err(ApiError::invalid("the manifest names no code that the server holds", vec![field]))
+        }
+    }
+}
+
+/// How the module is called, if it is what the manifest takes it for.
+fn fit(function: &Function, artifact: &Artifact) -> Result<Abi, ApiError> {
+    let abi = function.abi.unwrap_or_else(|| artifact.abi());
+    if !artifact.abis.contains(&abi) {
+        let can_be: Vec<_> = artifact.abis.iter().map(|abi| abi.as_str()).collect();
+        let can_be = can_be.join(" or ");
+        let message = format!("is `{abi}`, but the module can be called as {can_be} only");
+        let hint = format!("say {can_be}, or leave `abi` out");
+        return Err(ApiError::unfit("abi-mismatch", FieldError::new("spec.abi", message), &hint));
+    }
+    if !matches!(abi, Abi::Http | Abi::Command) {
+        let message = format!("the module is `{abi}`; this version of dhow runs http and command");
+        let hint = "build the module as a wasi:http component or as a command";
+        return Err(ApiError::unfit("unsupported", FieldError::new("spec.abi", message), hint));
+    }
+    let wrong_field = match abi {
+        Abi::Command => check_command(function),
+        _ => check_handler(function, artifact),
+    };
+    match wrong_field {
+        None => Ok(abi),
+        Some(field) => Err(ApiError::unfit("invalid", field, "leave the field out")),
+    }
+}
+
+/// A command ends with its call, so nothing of it is left to use again.
+fn check_command(function: &Function) -> Option<FieldError> {
+    let reuse = &function.template.reuse;
+    let field = match (reuse.calls, reuse.concurrent) {
+        (1, 1) => return None,
+        (1, _) => "spec.reuse.concurrent",
+        _ => "spec.reuse.calls",
+    };
+    Some(FieldError::new(field, "must be 1: a command ends with its call"))
+}
+
+fn check_handler(function: &Function, artifact: &Artifact) -> Option<FieldError> {
+    let takes_several =
+        artifact.exports.iter().any(|export| export.starts_with(CONCURRENT_HANDLER));
+    if function.template.reuse.concurrent > 1 && !takes_several {
+        let message = "must be 1: the module exports wasi:http/incoming-handler@0.2, which \
+                       answers one call after the other; `wasi:http/handler@0.3` takes several";
+        return Some(FieldError::new("spec.reuse.concurrent", message));
+    }
+    if function.template.io != Io::default() {
+        let message = "says how a command is called, and the module is http";
+        return Some(FieldError::new("spec.io", message));
+    }
+    None
+}
+
+/// What the catalog checks itself when it writes.
+fn check_routes(admin: &Admin, function: &Function) -> Result<(), CatalogError> {
+    let snapshot = admin.catalog.snapshot();
+    let existing = snapshot.functions.iter().map(|other| (&other.name, &other.routes[..]));
+    Ok(routes::check(existing, &function.name, &function.routes)?)
+}
+
+/// What a dry run would have made, without the number and the time that only a write gives.
+fn planned(new: NewRevision) -> Deployed {
+    let NewRevision { function, digest, program, abi, now_ms: _ } = new;
+    let Function { name, source: _, abi: _, template, routes } = function;
+    let revision = Revision { function: name.clone(), number: 0, digest, program, abi, template };
+    Deployed { name, revision: revision.into(), routes, version: 0, deployed_ms: 0 }
+}

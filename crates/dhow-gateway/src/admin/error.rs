@@ -1,0 +1,186 @@
+//! The one shape of a refusal: `{"error", "reason", "hint", "fields"}`.
+
+use std::fmt::Display;
+
+use axum::Json;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::response::{IntoResponse, Response};
+use dhow_core::name::FunctionName;
+use dhow_core::ports::{CatalogError, Refusal, UploadError};
+use dhow_dialects::problem::FieldError;
+use http::{Method, StatusCode, Uri};
+
+use super::wire;
+
+/// Why a request was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct ApiError {
+    pub(super) status: StatusCode,
+    /// A stable short name.
+    pub(super) reason: &'static str,
+    /// What happened, and why.
+    pub(super) message: String,
+    /// What to do next.
+    pub(super) hint: String,
+    /// The fields that are wrong.
+    pub(super) fields: Vec<FieldError>,
+}
+
+impl ApiError {
+    pub(super) fn new(
+        status: StatusCode,
+        reason: &'static str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self { status, reason, message: message.into(), hint: hint.into(), fields: vec![] }
+    }
+
+    /// What was sent makes no sense.
+    pub(super) fn invalid(message: impl Into<String>, fields: Vec<FieldError>) -> Self {
+        let hint = if fields.is_empty() {
+            "/api/v1/openapi.json describes every request"
+        } else {
+            "correct the fields that are named; nothing was changed"
+        };
+        Self { fields, ..Self::new(StatusCode::BAD_REQUEST, "invalid", message, hint) }
+    }
+
+    /// One parameter makes no sense.
+    pub(super) fn parameter(name: &str, message: impl Display) -> Self {
+        let field = FieldError::new(name, message.to_string());
+        Self::invalid(format!("the parameter {field}"), vec![field])
+    }
+
+    /// The function can't be what the manifest says, with this module.
+    pub(super) fn unfit(reason: &'static str, field: FieldError, hint: &str) -> Self {
+        let message = format!("the module does not fit the manifest: {field}");
+        let error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, reason, message, hint);
+        Self { fields: vec![field], ..error }
+    }
+
+    pub(super) fn no_function(name: &FunctionName) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            format!("there is no function `{}` in the namespace `{}`", name.name, name.namespace),
+            "`dhow list` shows what is deployed",
+        )
+    }
+
+    pub(super) fn storage_full() -> Self {
+        Self::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "storage-full",
+            "the disk is full, nothing was kept",
+            "free disk space under the data folder",
+        )
+    }
+
+    /// Ours to mend. `what` says what failed, without a person's data.
+    pub(super) fn internal(what: impl Display) -> Self {
+        tracing::error!(error = %what, "a request to the admin API failed");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            what.to_string(),
+            "the server's own log says more; nothing was changed",
+        )
+    }
+
+    pub(super) fn too_large(most: u64) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "payload-too-large",
+            format!("the body has more than {most} bytes, the most that is taken"),
+            "send less",
+        )
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(wire::Problem::from(self))).into_response()
+    }
+}
+
+impl From<CatalogError> for ApiError {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::NotFound(name) => Self::no_function(&name),
+            CatalogError::Conflict(conflict) => {
+                let hint = format!(
+                    "take another route, or `dhow delete {}`, or deploy it without this route",
+                    conflict.owner
+                );
+                let field = FieldError::new("spec.routes", conflict.to_string());
+                let message = conflict.to_string();
+                Self {
+                    fields: vec![field],
+                    ..Self::new(StatusCode::CONFLICT, "conflict", message, hint)
+                }
+            }
+            CatalogError::Full => Self::storage_full(),
+            CatalogError::Storage(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { reason, message, hint } = refusal;
+        let status = match reason {
+            "storage-full" => StatusCode::INSUFFICIENT_STORAGE,
+            "internal" => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::new(status, reason, message, hint)
+    }
+}
+
+impl From<UploadError> for ApiError {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::TooLarge { most } => Self {
+                hint: "strip the module, or build it optimised".to_owned(),
+                ..Self::too_large(most)
+            },
+            UploadError::Full => Self::storage_full(),
+            UploadError::Body(_) => {
+                Self::invalid(format!("the upload is not whole: {error}"), vec![])
+            }
+            UploadError::Io(_) => Self::internal(format!("the upload failed: {error}")),
+        }
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::invalid(rejection.body_text(), vec![])
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::too_large(super::deploy::MOST_MANIFEST as u64),
+            _ => Self::invalid(rejection.body_text(), vec![]),
+        }
+    }
+}
+
+pub(super) async fn no_such_path(uri: Uri) -> ApiError {
+    let path = uri.path();
+    let hint = "/api/v1/openapi.json lists every path; functions are called at the gateway";
+    ApiError::new(StatusCode::NOT_FOUND, "not-found", format!("there is no `{path}` here"), hint)
+}
+
+pub(super) async fn no_such_method(method: Method, uri: Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        format!("`{}` does not know the method {method}", uri.path()),
+        "the header Allow lists the methods of this path",
+    )
+}

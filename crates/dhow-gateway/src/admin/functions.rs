@@ -1,0 +1,94 @@
+//! Functions that are deployed: list, show, delete, and what they were.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use dhow_core::function::Deployed;
+use dhow_core::name::FunctionName;
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::Admin;
+use super::error::ApiError;
+use super::path::{Named, label};
+use super::wire::{Counters, FunctionStatus, Items, RevisionStatus};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    namespace: Option<String>,
+}
+
+/// Every function, or those of one namespace, by name.
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Items<FunctionStatus>>, ApiError> {
+    let Query(ListQuery { namespace }) = query?;
+    let namespace = namespace.map(|text| label("namespace", &text)).transpose()?;
+    let snapshot = admin.catalog.snapshot();
+    let items = snapshot
+        .functions
+        .iter()
+        .filter(|function| namespace.as_ref().is_none_or(|only| function.name.namespace == *only))
+        .map(|function| status(&admin, function))
+        .collect();
+    Ok(Json(Items { items }))
+}
+
+pub(super) async fn show(
+    State(admin): State<Admin>,
+    Named(name): Named,
+) -> Result<Json<FunctionStatus>, ApiError> {
+    Ok(Json(status(&admin, &*find(&admin, &name)?)))
+}
+
+/// Returns once the gateway no longer answers for it. What it counted and wrote goes too.
+pub(super) async fn delete(
+    State(admin): State<Admin>,
+    Named(name): Named,
+) -> Result<StatusCode, ApiError> {
+    admin.catalog.delete(name.clone()).await?;
+    (admin.applied)(admin.catalog.snapshot().version).await;
+    admin.observer.forget(&name);
+    admin.logs.remove(&name).map_err(|error| {
+        ApiError::internal(format!("`{name}` is deleted, but its log is not: {error}"))
+    })?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Newest first.
+pub(super) async fn revisions(
+    State(admin): State<Admin>,
+    Named(name): Named,
+) -> Result<Json<Items<RevisionStatus>>, ApiError> {
+    let current = find(&admin, &name)?.revision.number;
+    let revisions = admin.catalog.revisions(name).await?;
+    let items = revisions
+        .iter()
+        .map(|revision| RevisionStatus::new(revision, revision.number == current))
+        .collect();
+    Ok(Json(Items { items }))
+}
+
+pub(super) fn find(admin: &Admin, name: &FunctionName) -> Result<Arc<Deployed>, ApiError> {
+    let snapshot = admin.catalog.snapshot();
+    let found = snapshot.functions.binary_search_by(|function| function.name.cmp(name));
+    found
+        .map(|index| Arc::clone(&snapshot.functions[index]))
+        .map_err(|_| ApiError::no_function(name))
+}
+
+pub(super) fn status(admin: &Admin, function: &Deployed) -> FunctionStatus {
+    let view = admin.observer.function(&function.name);
+    let counters = view
+        .map(|view| Counters {
+            in_flight: view.in_flight,
+            calls: view.calls,
+            failures: view.failures,
+        })
+        .unwrap_or_default();
+    FunctionStatus::new(function, counters, &admin.gateway_url)
+}

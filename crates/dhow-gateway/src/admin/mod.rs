@@ -1,0 +1,96 @@
+//! The admin API: what `dhow deploy`, `list`, `describe`, `delete` and `logs` speak to.
+//!
+//! One file per resource; `wire` has the JSON shapes, `error` the one shape of a refusal, `origin`
+//! keeps web pages out, `serve` owns the connections. `openapi.json` describes it all, and a test
+//! holds it against [`endpoints`]. Knows the ports of `dhow-core`, and neither the engine, the
+//! store nor the request path. There are no credentials in this version; see [`check_listen`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{self, MethodRouter};
+use dhow_core::ports::{BoxFuture, Catalog, Intake, Uploads};
+use http::Method;
+
+use crate::logs::Logs;
+use crate::observer::Observer;
+
+mod about;
+mod artifacts;
+mod calls;
+mod deploy;
+mod error;
+mod functions;
+mod logs;
+mod ndjson;
+mod origin;
+mod path;
+mod serve;
+mod time;
+mod wire;
+
+pub use serve::{ListenError, check_listen, serve};
+
+/// What the API works on. Cheap to clone.
+#[derive(Clone)]
+pub struct Admin {
+    /// What is deployed.
+    pub catalog: Arc<dyn Catalog>,
+    /// Judges modules.
+    pub intake: Arc<dyn Intake>,
+    /// Takes modules.
+    pub uploads: Arc<dyn Uploads>,
+    /// What calls did.
+    pub observer: Observer,
+    /// What guests wrote.
+    pub logs: Logs,
+    /// Resolves once the gateway answers by this version of the catalog or a later one.
+    pub applied: Arc<dyn Fn(u64) -> BoxFuture<'static, ()> + Send + Sync>,
+    /// Where functions are called, `http://127.0.0.1:8080`, without a slash at its end.
+    pub gateway_url: String,
+    /// dhow's version.
+    pub version: &'static str,
+    /// The address that the API's own listener has.
+    pub listen: SocketAddr,
+    /// The most bytes of a module.
+    pub upload_limit: u64,
+}
+
+/// The API as an HTTP service. Serve it with [`serve`].
+pub fn router(admin: Admin) -> Router {
+    let origin = middleware::from_fn_with_state(admin.listen, origin::guard);
+    endpoints()
+        .into_iter()
+        .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::no_such_method)
+        .layer(origin)
+        .with_state(admin)
+}
+
+/// Everything that is answered: each method of each path.
+fn endpoints() -> Vec<(Method, &'static str, MethodRouter<Admin>)> {
+    const FUNCTION: &str = "/api/v1/namespaces/{namespace}/functions/{name}";
+    const REVISIONS: &str = "/api/v1/namespaces/{namespace}/functions/{name}/revisions";
+    const OUTCOMES: &str = "/api/v1/namespaces/{namespace}/functions/{name}/outcomes";
+    const LOGS: &str = "/api/v1/namespaces/{namespace}/functions/{name}/logs";
+    vec![
+        (Method::GET, "/healthz", routing::get(about::alive)),
+        (Method::GET, "/readyz", routing::get(about::ready)),
+        (Method::GET, "/api/v1/version", routing::get(about::version)),
+        (Method::GET, "/api/v1/openapi.json", routing::get(about::openapi)),
+        (Method::POST, "/api/v1/artifacts", routing::post(artifacts::upload)),
+        (Method::GET, "/api/v1/functions", routing::get(functions::list)),
+        (Method::GET, FUNCTION, routing::get(functions::show)),
+        (Method::PUT, FUNCTION, deploy::route()),
+        (Method::DELETE, FUNCTION, routing::delete(functions::delete)),
+        (Method::GET, REVISIONS, routing::get(functions::revisions)),
+        (Method::GET, OUTCOMES, routing::get(calls::outcomes)),
+        (Method::GET, LOGS, routing::get(logs::read)),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

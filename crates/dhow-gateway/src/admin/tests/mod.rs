@@ -1,0 +1,8 @@
+//! The API over real connections, on fakes of the ports.
+
+mod artifacts;
+mod deploy;
+mod description;
+mod functions;
+mod rig;
+mod server;

@@ -1,0 +1,357 @@
+//! A served API, fakes behind it, and a client.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dhow_core::abi::Abi;
+use dhow_core::digest::Digest;
+use dhow_core::function::{Deployed, Revision};
+use dhow_core::name::FunctionName;
+use dhow_core::plan::routes;
+use dhow_core::ports::{
+    Artifact, Blobs, BoxFuture, Catalog, CatalogError, Intake, NewRevision, Progress, Refusal,
+    Snapshot, UploadBody, UploadError, Uploads,
+};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::admin::{Admin, router, serve};
+use crate::logs::Logs;
+use crate::observer::Observer;
+
+/// The most bytes that the served API takes of a module.
+pub(super) const UPLOAD_LIMIT: u64 = 1 << 20;
+
+/// A served API.
+pub(super) struct Rig {
+    pub(super) address: SocketAddr,
+    pub(super) catalog: Arc<FakeCatalog>,
+    pub(super) intake: Arc<FakeIntake>,
+    pub(super) uploads: Arc<FakeUploads>,
+    pub(super) observer: Observer,
+    pub(super) logs: Logs,
+    /// The version that the gateway answers by.
+    pub(super) applied: watch::Sender<u64>,
+    pub(super) stop: Option<oneshot::Sender<()>>,
+    pub(super) server: JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl Rig {
+    pub(super) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (observer, logs) = observed(folder.path());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let catalog = Arc::new(FakeCatalog::default());
+        let intake = Arc::new(FakeIntake::default());
+        let uploads = Arc::new(FakeUploads::default());
+        let (applied, table) = watch::channel(u64::MAX);
+        let router = router(Admin {
+            catalog: Arc::clone(&catalog) as _,
+            intake: Arc::clone(&intake) as _,
+            uploads: Arc::clone(&uploads) as _,
+            observer: observer.clone(),
+            logs: logs.clone(),
+            applied: Arc::new(move |version| {
+                let mut table = table.clone();
+                Box::pin(async move {
+                    table.wait_for(|applied| *applied >= version).await.unwrap();
+                })
+            }),
+            gateway_url: "http://127.0.0.1:8080".to_owned(),
+            version: "1.2.3",
+            listen: address,
+            upload_limit: UPLOAD_LIMIT,
+        });
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(serve(listener, router, async {
+            stopped.await.unwrap();
+        }));
+        let stop = Some(stop);
+        Self {
+            address,
+            catalog,
+            intake,
+            uploads,
+            observer,
+            logs,
+            applied,
+            stop,
+            server,
+            _folder: folder,
+        }
+    }
+
+    /// A request as a program sends it.
+    pub(super) fn request(&self, method: &str, path: &str) -> http::request::Builder {
+        Request::builder().method(method).uri(path).header("host", self.address.to_string())
+    }
+
+    pub(super) async fn send(
+        &self,
+        request: http::request::Builder,
+        body: impl Into<Bytes>,
+    ) -> Response<Incoming> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (mut client, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        client.send_request(request.body(Full::new(body.into())).unwrap()).await.unwrap()
+    }
+
+    /// Sends a request and reads the answer as JSON; an empty one is null.
+    pub(super) async fn json(
+        &self,
+        method: &str,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> (StatusCode, Value) {
+        read(self.send(self.request(method, path), body).await).await
+    }
+
+    pub(super) async fn put(&self, name: &str, manifest: &Value) -> (StatusCode, Value) {
+        self.json("PUT", &path(name), manifest.to_string()).await
+    }
+
+    /// A module that is held, and what the intake finds in it.
+    pub(super) fn module(&self, abis: &[Abi], exports: &[&str]) -> Digest {
+        let digest = Digest::from_bytes([self.intake.verdicts.lock().len() as u8 + 1; 32]);
+        let artifact = Artifact {
+            digest,
+            size: 5,
+            kind: "component",
+            abis: abis.to_vec(),
+            imports: vec!["wasi:cli/stdout@0.2.6".to_owned()],
+            exports: exports.iter().map(|&export| export.to_owned()).collect(),
+        };
+        self.intake.verdicts.lock().insert(digest, Ok(artifact));
+        digest
+    }
+
+    /// A module that is held, and why it is refused.
+    pub(super) fn refused_module(&self, reason: &'static str) -> Digest {
+        let digest = Digest::from_bytes([self.intake.verdicts.lock().len() as u8 + 1; 32]);
+        let refusal =
+            Refusal { reason, message: "it is wrong".to_owned(), hint: "mend it".to_owned() };
+        self.intake.verdicts.lock().insert(digest, Err(refusal));
+        digest
+    }
+}
+
+/// What calls did and wrote, kept in `folder`.
+fn observed(folder: &Path) -> (Observer, Logs) {
+    let _ = folder;
+    (Observer, Logs)
+}
+
+pub(super) fn path(name: &str) -> String {
+    format!("/api/v1/namespaces/default/functions/{name}")
+}
+
+pub(super) fn manifest(name: &str, digest: &Digest) -> Value {
+    json!({
+        "apiVersion": "dhow.dev/v1alpha1",
+        "kind": "Function",
+        "metadata": {"name": name},
+        "spec": {"source": {"blob": digest.to_string(), "program": "hello.wasm"}},
+    })
+}
+
+pub(super) async fn read(answer: Response<Incoming>) -> (StatusCode, Value) {
+    let status = answer.status();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    let value = if bytes.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("{bytes:?} is not JSON"))
+    };
+    (status, value)
+}
+
+/// The lines of an answer, as they come.
+pub(super) struct Lines {
+    body: Incoming,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    pub(super) fn of(answer: Response<Incoming>) -> Self {
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
+        Self { body: answer.into_body(), rest: vec![] }
+    }
+
+    pub(super) async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            let frame = self.body.frame().await?.unwrap();
+            self.rest.extend_from_slice(&frame.into_data().unwrap());
+        }
+    }
+
+    pub(super) async fn all(mut self) -> Vec<Value> {
+        let mut all = vec![];
+        while let Some(line) = self.next().await {
+            all.push(line);
+        }
+        all
+    }
+}
+
+#[derive(Default)]
+pub(super) struct FakeCatalog {
+    snapshot: Mutex<Arc<Snapshot>>,
+    revisions: Mutex<HashMap<FunctionName, Vec<Arc<Revision>>>>,
+    /// What the next write fails with.
+    pub(super) failure: Mutex<Option<CatalogError>>,
+}
+
+impl Catalog for FakeCatalog {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.lock())
+    }
+
+    fn deploy(&self, new: NewRevision) -> BoxFuture<'_, Result<Deployed, CatalogError>> {
+        Box::pin(async move {
+            if let Some(failure) = self.failure.lock().take() {
+                return Err(failure);
+            }
+            let mut snapshot = Snapshot::clone(&self.snapshot());
+            let others = snapshot.functions.iter().map(|other| (&other.name, &other.routes[..]));
+            routes::check(others, &new.function.name, &new.function.routes)?;
+            let name = new.function.name;
+            let mut revisions = self.revisions.lock();
+            let revisions = revisions.entry(name.clone()).or_default();
+            let revision = Arc::new(Revision {
+                function: name.clone(),
+                number: revisions.len() as u64 + 1,
+                digest: new.digest,
+                program: new.program,
+                abi: new.abi,
+                template: new.function.template,
+            });
+            revisions.insert(0, Arc::clone(&revision));
+            snapshot.version += 1;
+            let deployed = Deployed {
+                name: name.clone(),
+                revision,
+                routes: new.function.routes,
+                version: snapshot.version,
+                deployed_ms: new.now_ms,
+            };
+            snapshot.functions.retain(|other| other.name != name);
+            snapshot.functions.push(Arc::new(deployed.clone()));
+            snapshot.functions.sort_by(|one, other| one.name.cmp(&other.name));
+            *self.snapshot.lock() = Arc::new(snapshot);
+            Ok(deployed)
+        })
+    }
+
+    fn delete(&self, name: FunctionName) -> BoxFuture<'_, Result<(), CatalogError>> {
+        Box::pin(async move {
+            let mut snapshot = Snapshot::clone(&self.snapshot());
+            let before = snapshot.functions.len();
+            snapshot.functions.retain(|other| other.name != name);
+            if snapshot.functions.len() == before {
+                return Err(CatalogError::NotFound(name));
+            }
+            snapshot.version += 1;
+            *self.snapshot.lock() = Arc::new(snapshot);
+            Ok(())
+        })
+    }
+
+    fn revisions(
+        &self,
+        name: FunctionName,
+    ) -> BoxFuture<'_, Result<Vec<Arc<Revision>>, CatalogError>> {
+        let found = self.revisions.lock().get(&name).cloned();
+        Box::pin(async move { found.ok_or(CatalogError::NotFound(name)) })
+    }
+}
+
+/// Tells three steps; the last waits for a permit of `gate`.
+pub(super) struct FakeIntake {
+    verdicts: Mutex<HashMap<Digest, Result<Artifact, Refusal>>>,
+    pub(super) gate: Semaphore,
+    pub(super) admitted: watch::Sender<usize>,
+}
+
+impl Default for FakeIntake {
+    fn default() -> Self {
+        let gate = Semaphore::new(Semaphore::MAX_PERMITS);
+        Self { verdicts: Mutex::default(), gate, admitted: watch::Sender::new(0) }
+    }
+}
+
+impl Intake for FakeIntake {
+    fn admit<'a>(
+        &'a self,
+        digest: &'a Digest,
+        progress: &'a (dyn Fn(Progress) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Artifact, Refusal>> {
+        Box::pin(async move {
+            progress(Progress::Inspecting);
+            progress(Progress::Compiling(Duration::from_millis(12)));
+            self.gate.acquire().await.unwrap().forget();
+            progress(Progress::Compiled(Duration::from_millis(34)));
+            self.admitted.send_modify(|count| *count += 1);
+            self.verdicts.lock().get(digest).cloned().unwrap_or_else(|| {
+                let message = format!("{digest} is not held");
+                Err(Refusal { reason: "not-found", message, hint: "upload it".to_owned() })
+            })
+        })
+    }
+}
+
+/// Holds modules under a digest that is their first byte, 32 times.
+#[derive(Default)]
+pub(super) struct FakeUploads {
+    pub(super) held: Mutex<HashMap<Digest, Vec<u8>>>,
+    /// What the next upload fails with.
+    pub(super) failure: Mutex<Option<UploadError>>,
+}
+
+impl Blobs for FakeUploads {
+    fn open(&self, _: &Digest) -> io::Result<File> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Uploads for FakeUploads {
+    fn put(&self, mut body: UploadBody, most: u64) -> BoxFuture<'_, Result<Digest, UploadError>> {
+        Box::pin(async move {
+            if let Some(failure) = self.failure.lock().take() {
+                return Err(failure);
+            }
+            let mut bytes = vec![];
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| UploadError::Body(error.to_string()))?;
+                bytes.extend_from_slice(&frame.into_data().unwrap_or_default());
+                if bytes.len() as u64 > most {
+                    return Err(UploadError::TooLarge { most });
+                }
+            }
+            let digest = Digest::from_bytes([bytes.first().copied().unwrap_or_default(); 32]);
+            self.held.lock().insert(digest, bytes);
+            Ok(digest)
+        })
+    }
+}

@@ -1,0 +1,322 @@
+//! The JSON of the API. Twins of the nouns of `dhow-core`, which know no format.
+
+use std::time::Duration;
+
+use dhow_core::abi::Abi;
+use dhow_core::function::{Deployed, Function, Revision, Source};
+use dhow_core::outcome::Outcome;
+use dhow_core::ports::{self, Progress, Refusal, Stream};
+use dhow_core::route::Route;
+use dhow_dialects::native;
+use http::Method;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::error::ApiError;
+use super::time::rfc3339;
+use crate::logs;
+
+/// A listing.
+#[derive(Debug, Serialize)]
+pub(super) struct Items<T> {
+    pub(super) items: Vec<T>,
+}
+
+/// What a refusal says.
+#[derive(Debug, Serialize)]
+pub(super) struct Problem {
+    error: String,
+    reason: &'static str,
+    hint: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<WrongField>,
+}
+
+#[derive(Debug, Serialize)]
+struct WrongField {
+    path: String,
+    message: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Version<'a> {
+    pub(super) version: &'a str,
+    pub(super) gateway: &'a str,
+}
+
+/// One function, as it runs.
+#[derive(Debug, Serialize)]
+pub(super) struct FunctionStatus {
+    name: String,
+    namespace: String,
+    /// Where it is called.
+    url: String,
+    /// 0 in the answer to a dry run: none was made.
+    revision: u64,
+    abi: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    io: Option<&'static str>,
+    digest: String,
+    program: String,
+    /// Absent in the answer to a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deployed: Option<String>,
+    routes: Vec<RouteStatus>,
+    limits: Value,
+    in_flight: u64,
+    calls: u64,
+    failures: u64,
+    /// A manifest that deploys the same again.
+    manifest: Value,
+}
+
+/// What of a function's status changes with every call.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counters {
+    pub(super) in_flight: u64,
+    pub(super) calls: u64,
+    pub(super) failures: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct RouteStatus {
+    path: String,
+    methods: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct RevisionStatus {
+    revision: u64,
+    /// Whether it is the one that answers.
+    current: bool,
+    digest: String,
+    program: String,
+    abi: &'static str,
+    /// The native `spec`, without routes: those are the function's.
+    spec: Value,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct CallOutcome {
+    call_id: String,
+    status: u16,
+    reason: Option<&'static str>,
+    error: Option<String>,
+    revision: u64,
+    cold: bool,
+    shared: bool,
+    queue_us: u64,
+    load_us: u64,
+    instantiate_us: u64,
+    run_us: u64,
+    wall_us: u64,
+    cpu_us: u64,
+    peak_memory: u64,
+    ended: String,
+}
+
+/// A line that a guest wrote.
+#[derive(Debug, Serialize)]
+pub(super) struct LogLine {
+    time: String,
+    call_id: String,
+    revision: u64,
+    stream: &'static str,
+    line: String,
+}
+
+/// A step of taking a module, one line each.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub(super) enum ArtifactEvent {
+    Inspecting,
+    Compiling { ms: u64 },
+    Cached,
+    Compiled { ms: u64 },
+    Artifact { artifact: Artifact },
+    Refused(Problem),
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Artifact {
+    digest: String,
+    size: u64,
+    kind: &'static str,
+    abi: &'static str,
+    abis: Vec<&'static str>,
+    imports: Vec<String>,
+    exports: Vec<String>,
+    /// As the upload said it: what a manifest's `spec.source.program` shall be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    program: Option<String>,
+}
+
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        let ApiError { status: _, reason, message, hint, fields } = error;
+        let fields = fields
+            .into_iter()
+            .map(|field| WrongField { path: field.path, message: field.message })
+            .collect();
+        Self { error: message, reason, hint, fields }
+    }
+}
+
+impl FunctionStatus {
+    /// `deployed_ms` is 0 for what is not deployed.
+    pub(super) fn new(deployed: &Deployed, counters: Counters, gateway_url: &str) -> Self {
+        let Deployed { name, revision, routes, version: _, deployed_ms } = deployed;
+        let manifest = native::encode(&function(revision, routes.clone()));
+        let suffix = match name.namespace.as_str() {
+            dhow_core::name::DEFAULT_NAMESPACE => name.name.to_string(),
+            _ => name.to_string(),
+        };
+        Self {
+            name: name.name.to_string(),
+            namespace: name.namespace.to_string(),
+            url: format!("{gateway_url}/function/{suffix}"),
+            revision: revision.number,
+            abi: revision.abi.as_str(),
+            io: (revision.abi == Abi::Command).then(|| revision.template.io.as_str()),
+            digest: revision.digest.to_string(),
+            program: revision.program.clone(),
+            deployed: (*deployed_ms != 0).then(|| rfc3339(*deployed_ms)),
+            routes: routes.iter().map(RouteStatus::from).collect(),
+            limits: manifest["spec"]["limits"].clone(),
+            in_flight: counters.in_flight,
+            calls: counters.calls,
+            failures: counters.failures,
+            manifest,
+        }
+    }
+}
+
+impl From<&Route> for RouteStatus {
+    fn from(route: &Route) -> Self {
+        let Route { host, path, methods } = route;
+        Self {
+            path: path.clone(),
+            methods: methods.iter().map(Method::to_string).collect(),
+            host: host.clone(),
+        }
+    }
+}
+
+impl RevisionStatus {
+    pub(super) fn new(revision: &Revision, current: bool) -> Self {
+        let mut manifest = native::encode(&function(revision, vec![]));
+        Self {
+            revision: revision.number,
+            current,
+            digest: revision.digest.to_string(),
+            program: revision.program.clone(),
+            abi: revision.abi.as_str(),
+            spec: manifest["spec"].take(),
+        }
+    }
+}
+
+impl CallOutcome {
+    pub(super) fn new(outcome: Outcome, ended_ms: u64) -> Self {
+        let Outcome {
+            call,
+            revision,
+            status,
+            failure,
+            phases,
+            wall,
+            cpu,
+            shared,
+            peak_memory,
+            cold,
+        } = outcome;
+        Self {
+            call_id: call.to_string(),
+            status,
+            reason: failure.as_ref().map(|failure| failure.reason.as_str()),
+            error: failure.map(|failure| failure.message),
+            revision,
+            cold,
+            shared,
+            queue_us: micros(phases.queue),
+            load_us: micros(phases.load),
+            instantiate_us: micros(phases.instantiate),
+            run_us: micros(phases.run),
+            wall_us: micros(wall),
+            cpu_us: micros(cpu),
+            peak_memory,
+            ended: rfc3339(ended_ms),
+        }
+    }
+}
+
+impl From<logs::LogLine> for LogLine {
+    fn from(line: logs::LogLine) -> Self {
+        Self {
+            time: rfc3339(line.time_ms),
+            call_id: line.call.to_string(),
+            revision: line.revision,
+            stream: match line.stream {
+                Stream::Stdout => "stdout",
+                Stream::Stderr => "stderr",
+            },
+            line: line.line,
+        }
+    }
+}
+
+impl From<Progress> for ArtifactEvent {
+    fn from(progress: Progress) -> Self {
+        match progress {
+            Progress::Inspecting => Self::Inspecting,
+            Progress::Compiling(so_far) => Self::Compiling { ms: millis(so_far) },
+            Progress::Cached => Self::Cached,
+            Progress::Compiled(took) => Self::Compiled { ms: millis(took) },
+        }
+    }
+}
+
+impl From<Refusal> for ArtifactEvent {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(ApiError::from(refusal).into())
+    }
+}
+
+impl Artifact {
+    pub(super) fn new(artifact: ports::Artifact, program: Option<String>) -> Self {
+        let abi = artifact.abi().as_str();
+        let ports::Artifact { digest, size, kind, abis, imports, exports } = artifact;
+        Self {
+            digest: digest.to_string(),
+            size,
+            kind,
+            abi,
+            abis: abis.into_iter().map(Abi::as_str).collect(),
+            imports,
+            exports,
+            program,
+        }
+    }
+}
+
+/// What would be deployed again as this revision.
+fn function(revision: &Revision, routes: Vec<Route>) -> Function {
+    let Revision { function, number: _, digest, program, abi, template } = revision;
+    Function {
+        name: function.clone(),
+        source: Source::Blob { digest: *digest, program: Some(program.clone()) },
+        abi: Some(*abi),
+        template: template.clone(),
+        routes,
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

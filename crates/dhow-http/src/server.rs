@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -56,7 +56,6 @@ pub struct Server {
 
 struct Shared {
     config: Config,
-    ready: AtomicBool,
     /// No further connections.
     closing: CancellationToken,
     /// Connections that still live are cut.
@@ -103,7 +102,6 @@ impl Server {
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             places: Arc::new(Semaphore::new(config.connections.max(1))),
-            ready: AtomicBool::new(true),
             closing: CancellationToken::new(),
             cut: CancellationToken::new(),
             connections: AtomicUsize::new(0),
@@ -124,26 +122,17 @@ impl Server {
         Ok(Self { shared, workers, acceptors })
     }
 
-    /// Whether new work is welcome: false from the beginning of the end.
-    pub fn is_ready(&self) -> bool {
-        self.shared.ready.load(Relaxed)
+    /// Says, whenever it is called, how many connections live.
+    pub fn connections(&self) -> impl Fn() -> usize + Send + 'static {
+        let shared = self.shared.clone();
+        move || shared.connections.load(Relaxed)
     }
 
-    /// Says whether new work is welcome, to whoever asks [`Server::is_ready`].
-    pub fn set_ready(&self, ready: bool) {
-        self.shared.ready.store(ready, Relaxed);
-    }
-
-    /// Connections that live now.
-    pub fn connections(&self) -> usize {
-        self.shared.connections.load(Relaxed)
-    }
-
-    /// Ends politely: readiness first, then `drain_delay` of serving on, then no new connections
-    /// and requests, then up to `drain_timeout` for calls in flight; what is left is cut.
+    /// Ends politely: serves on for `drain_delay`, in which whoever watches over it can look
+    /// elsewhere; then takes no new connections and requests; then gives calls in flight up to
+    /// `drain_timeout`; what is left is cut.
     pub async fn stop(self) {
         let config = &self.shared.config;
-        self.set_ready(false);
         tokio::time::sleep(config.drain_delay).await;
         self.shared.closing.cancel();
         for acceptor in self.acceptors {
@@ -265,8 +254,7 @@ fn protocol(config: &Config) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(config.head_timeout)
         .max_buf_size(config.head_bytes.max(8192))
-        .max_headers(config.head_fields)
-        .pipeline_flush(true);
+        .max_headers(config.head_fields);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -146,12 +146,14 @@ pub struct Failure {
     pub message: String,
     /// What the guest had written, where the answer carries it (`guest-exit` under `stdio`).
     pub body: Option<bytes::Bytes>,
+    /// The code that a program ended with (`guest-exit`, `memory`).
+    pub exit: Option<i32>,
 }
 
 impl Failure {
     /// A failure with a message and no output of the guest.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), body: None }
+        Self { reason, message: message.into(), body: None, exit: None }
     }
 }
 

@@ -1,2 +1,12 @@
-//! The HTTP front of dhow. It knows the ports of `dhow-core`, and neither the engine nor the store.
+//! The HTTP front of dhow: the data port ([`gateway`] over [`table`]), the admin API ([`admin`]), the
+//! metrics port ([`scrape`]), and what calls left behind ([`observer`], [`metrics`], [`logs`]).
+//!
+//! It knows the ports of `dhow-core`, and neither the engine nor the store.
 
+pub mod admin;
+pub mod gateway;
+pub mod logs;
+pub mod metrics;
+pub mod observer;
+pub mod scrape;
+pub mod table;

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use dhow_core::digest::Digest;
-use dhow_core::ports::Blobs;
+use dhow_core::ports::{Blobs, BoxFuture, UploadBody, UploadError, Uploads};
 use http_body::Body;
 use http_body_util::BodyExt;
 use sha2::{Digest as _, Sha256};
@@ -182,6 +182,20 @@ impl BlobStore {
 
     fn place(&self, digest: &Digest) -> PathBuf {
         self.0.whole.join(digest.hex())
+    }
+}
+
+impl Uploads for BlobStore {
+    fn put(&self, body: UploadBody, most: u64) -> BoxFuture<'_, Result<Digest, UploadError>> {
+        Box::pin(async move {
+            match Self::put(self, body, most).await {
+                Ok(stored) => Ok(stored.digest),
+                Err(PutError::TooLarge { most }) => Err(UploadError::TooLarge { most }),
+                Err(PutError::Full) => Err(UploadError::Full),
+                Err(PutError::Body(why)) => Err(UploadError::Body(why)),
+                Err(PutError::Io(error)) => Err(UploadError::Io(error)),
+            }
+        })
     }
 }
 

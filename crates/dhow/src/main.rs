@@ -1,15 +1,62 @@
-//! The one binary. Looks at its own name first: a child that compiles is this program too, and
+//! The one binary. It looks at its own name first: a child that compiles is this program too, and
 //! must do nothing else.
 
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+use dhow::cli::error::CommandError;
+use dhow::cli::output::Output;
+use dhow::cli::settings::{self, Settings};
+use dhow::{cli, inspect, run, up};
 use dhow_engine::compile::worker;
+
+/// Runs WebAssembly functions
+#[derive(Parser)]
+#[command(name = "dhow", version, propagate_version = true)]
+struct Arguments {
+    #[command(flatten)]
+    client: settings::Args,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything on this machine: gateway, engine, catalog
+    Up(up::Args),
+    /// Call a module once, here and now, without a server
+    Run(run::Args),
+    /// Look at a module without deploying it
+    Inspect(inspect::Args),
+    #[command(flatten)]
+    Client(cli::Command),
+}
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
-    let name = args.next().unwrap_or_default();
-    if name == worker::WORKER_NAME {
+    if args.next().is_some_and(|name| name == worker::WORKER_NAME) {
         return worker::main(args, std::io::stdout().lock());
     }
-    ExitCode::SUCCESS
+    let arguments = Arguments::parse();
+    let mut output = Output::stdio();
+    match dispatch(&arguments, &mut output) {
+        Ok(code) => code,
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(arguments: &Arguments, output: &mut Output) -> Result<ExitCode, CommandError> {
+    match &arguments.command {
+        Command::Up(args) => up::run(args, settings::environment, output)?,
+        Command::Run(args) => return run::run(args, output),
+        Command::Inspect(args) => inspect::run(args, output)?,
+        Command::Client(command) => {
+            let settings = Settings::resolve(&arguments.client, settings::environment)?;
+            cli::run(command, &settings, output)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }

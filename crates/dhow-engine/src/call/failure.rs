@@ -52,9 +52,9 @@ fn describe(error: &Error) -> String {
 
 /// The failure of a command that ended with `code`.
 pub(super) fn exit(code: i32, meter: &Meter) -> Failure {
-    if meter.was_refused_memory() {
-        let message = format!("the guest was refused more memory and ended with code {code}");
-        return Failure::new(Reason::Memory, message);
-    }
-    Failure::new(Reason::GuestExit, format!("the guest ended with code {code}"))
+    let (reason, message) = match meter.was_refused_memory() {
+        true => (Reason::Memory, format!("the guest was refused memory and ended with code {code}")),
+        false => (Reason::GuestExit, format!("the guest ended with code {code}")),
+    };
+    Failure { exit: Some(code), ..Failure::new(reason, message) }
 }

@@ -2,3 +2,4 @@
 //! clients.
 
 mod engine;
+mod server;

@@ -2,6 +2,7 @@
 
 mod rig;
 
+mod cache;
 mod commands;
 mod fresh;
 mod handlers;

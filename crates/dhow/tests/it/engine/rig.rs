@@ -118,14 +118,13 @@ impl Rig {
     ) -> dhow_engine::Target {
         let mut template = Template::default();
         settle(&mut template);
-        self.engine.target(Arc::new(Revision {
-            function: FunctionName::parse("guest").expect("a name"),
-            number: 1,
-            digest: self.hold(module),
-            program: "guest.wasm".to_owned(),
-            abi,
-            template,
-        }))
+        self.engine.target(Arc::new(revision(self.hold(module), abi, template)))
+    }
+
+    /// A function whose module nobody holds.
+    pub(crate) fn engine_target_of_nothing(&self) -> dhow_engine::Target {
+        let nowhere = Digest::from_bytes([0; 32]);
+        self.engine.target(Arc::new(revision(nowhere, Abi::Command, Template::default())))
     }
 
     pub(crate) fn call<B>(&self, request: Request<B>) -> Call<B> {
@@ -193,6 +192,11 @@ impl Rig {
         }
         panic!("call {last} left no outcome");
     }
+}
+
+fn revision(digest: Digest, abi: Abi, template: Template) -> Revision {
+    let function = FunctionName::parse("guest").expect("a name");
+    Revision { function, number: 1, digest, program: "guest.wasm".to_owned(), abi, template }
 }
 
 pub(crate) async fn read<B>(response: Response<B>) -> Answer

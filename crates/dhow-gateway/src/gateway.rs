@@ -1,0 +1,271 @@
+//! The data port: finds the function that a request is for, and has it called.
+//!
+//! `/function/NAME[.NAMESPACE][/…]` is called with the rest of the path; a declared route with the
+//! whole path. Paths are passed on as they were sent.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use dhow_core::call::CallId;
+use dhow_core::outcome::{Failure, Reason};
+use dhow_core::ports::{Call, Invoke};
+use dhow_http::answer::{self, PlatformBody};
+use dhow_http::{Connection, RequestBody, Service, id};
+use http::header::{CONNECTION, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+
+use crate::metrics::Metrics;
+use crate::table::{Endpoint, Lookup, Table};
+
+/// The path below which every function has its own.
+const FUNCTION: &str = "/function/";
+
+/// Whether the process is alive.
+const HEALTH: &str = "/healthz";
+/// Whether new work is welcome.
+const READY: &str = "/readyz";
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Headers that belong to one connection and are not passed on (RFC 9110 section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 6] = [
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authorization"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Serves the data port.
+pub struct Gateway<I: Invoke> {
+    invoke: I,
+    table: Arc<Table<I>>,
+    metrics: Metrics,
+    /// The longest pause inside a request's body.
+    body_stall: Duration,
+    ready: Arc<AtomicBool>,
+}
+
+impl<I: Invoke> Gateway<I> {
+    /// A gateway to the functions in `table`. `ready` is what `/readyz` says.
+    pub fn new(
+        invoke: I,
+        table: Arc<Table<I>>,
+        metrics: Metrics,
+        body_stall: Duration,
+        ready: Arc<AtomicBool>,
+    ) -> Self {
+        Self { invoke, table, metrics, body_stall, ready }
+    }
+
+    async fn route(
+        &self,
+        mut request: Request<Incoming>,
+        ends: Connection,
+        id: CallId,
+    ) -> Response<PlatformBody<I::Body>> {
+        let received = Instant::now();
+        let full_uri = request.uri().clone();
+        let (endpoint, script_name) = match self.find(&request) {
+            Lookup::Found(endpoint, script_name) => (endpoint, script_name),
+            Lookup::MethodNotAllowed(allowed) => {
+                self.metrics.refused(Reason::MethodNotAllowed);
+                return answer::method_not_allowed(&allowed);
+            }
+            Lookup::None => return self.without_function(full_uri.path(), id),
+        };
+        if let Some(rest) = below(full_uri.path(), &script_name) {
+            *request.uri_mut() = with_path(&full_uri, rest);
+        }
+        forward(request.headers_mut(), ends.peer, &full_uri);
+        let cap = endpoint.revision.template.limits.request_body;
+        let (head, body) = request.into_parts();
+        let answered = match RequestBody::new(body, cap, self.body_stall) {
+            Ok(body) => {
+                let request = Request::from_parts(head, body);
+                let (peer, local) = (ends.peer, ends.local);
+                let call = Call { id, request, full_uri, script_name, peer, local, received };
+                self.invoke.invoke(&endpoint.target, call).await
+            }
+            Err(failure) => {
+                self.metrics.refused(failure.reason);
+                Err(failure)
+            }
+        };
+        match answered {
+            Ok(mut response) => {
+                strip(response.headers_mut());
+                response.map(PlatformBody::Guest)
+            }
+            Err(failure) => answer::failure(&failure, Some(id)),
+        }
+    }
+
+    /// The function for a request: by its own path, else by a declared route.
+    fn find(&self, request: &Request<Incoming>) -> Lookup<I> {
+        let path = request.uri().path();
+        // No route, not even `/*`, takes what those who watch over this server ask.
+        if path == HEALTH || path == READY {
+            return Lookup::None;
+        }
+        if let Some(rest) = path.strip_prefix(FUNCTION) {
+            let name = rest.split_once('/').map_or(rest, |(name, _)| name);
+            let base = &path[..FUNCTION.len() + name.len()];
+            return match self.table.by_name(name) {
+                Some(endpoint) => Lookup::Found(endpoint, base.to_owned()),
+                None => Lookup::None,
+            };
+        }
+        let host = match request.uri().authority() {
+            Some(authority) => Some(authority.as_str()),
+            None => request.headers().get(HOST).and_then(|host| host.to_str().ok()),
+        };
+        self.table.by_route(host, request.method(), path)
+    }
+
+    /// Answers what no function answers.
+    fn without_function(&self, path: &str, id: CallId) -> Response<PlatformBody<I::Body>> {
+        match path {
+            HEALTH => answer::text(StatusCode::OK, "ok\n"),
+            READY if self.ready.load(Relaxed) => answer::text(StatusCode::OK, "ready\n"),
+            READY => answer::text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            path => {
+                self.metrics.refused(Reason::NotFound);
+                let message = match path.strip_prefix(FUNCTION) {
+                    Some(rest) => {
+                        let name = rest.split('/').next().unwrap_or_default();
+                        format!("there is no function `{name}`")
+                    }
+                    None => format!("no function has a route for {path}"),
+                };
+                answer::failure(&Failure::new(Reason::NotFound, message), Some(id))
+            }
+        }
+    }
+}
+
+impl<I: Invoke> Service for Gateway<I>
+where
+    I::Body: Unpin,
+{
+    type Body = PlatformBody<I::Body>;
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        connection: Connection,
+    ) -> Response<Self::Body> {
+        let id = id::new_call_id();
+        let mut response = self.route(request, connection, id).await;
+        answer::name_call(&mut response, id);
+        response
+    }
+}
+
+/// For a function called by its own path: what follows that path. A declared route keeps its
+/// path whole.
+fn below<'p>(path: &'p str, base: &str) -> Option<&'p str> {
+    base.starts_with(FUNCTION).then(|| path.strip_prefix(base)).flatten()
+}
+
+/// `uri` with another path and the same query.
+fn with_path(uri: &Uri, path: &str) -> Uri {
+    let path = if path.is_empty() { "/" } else { path };
+    let path_and_query = match uri.query() {
+        Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
+        None => PathAndQuery::try_from(path),
+    };
+    let mut parts = uri.clone().into_parts();
+    // What follows a prefix of a valid path is one, too.
+    if let Ok(path_and_query) = path_and_query {
+        parts.path_and_query = Some(path_and_query);
+    }
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+}
+
+/// Makes a request's headers those of a forwarded one.
+fn forward(headers: &mut HeaderMap, peer: SocketAddr, uri: &Uri) {
+    strip(headers);
+    let chain = match headers.get(&FORWARDED_FOR).and_then(|chain| chain.to_str().ok()) {
+        Some(chain) => HeaderValue::try_from(format!("{chain}, {}", peer.ip())),
+        None => HeaderValue::try_from(peer.ip().to_string()),
+    };
+    if let Ok(chain) = chain {
+        headers.insert(FORWARDED_FOR, chain);
+    }
+    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    let host = match uri.authority() {
+        Some(authority) => HeaderValue::try_from(authority.as_str()).ok(),
+        None => headers.get(HOST).cloned(),
+    };
+    match host {
+        Some(host) => {
+            headers.entry(FORWARDED_HOST).or_insert(host);
+        }
+        // HTTP/1.0 has requests without a host; guests are promised one.
+        None => drop(headers.insert(HOST, HeaderValue::from_static("localhost"))),
+    }
+}
+
+/// Removes what belongs to one connection only.
+fn strip(headers: &mut HeaderMap) {
+    if let Some(connection) = headers.remove(CONNECTION) {
+        let named = connection.to_str().unwrap_or_default();
+        for name in named.split(',').map(str::trim) {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+impl<I: Invoke> std::fmt::Debug for Endpoint<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("revision", &self.revision).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_functions_own_path_is_not_the_guests() {
+        let uri: Uri = "/function/a/b/c?d".parse().unwrap();
+        let rest = below(uri.path(), "/function/a").unwrap();
+        assert_eq!(with_path(&uri, rest).to_string(), "/b/c?d");
+        let uri: Uri = "http://h/function/a".parse().unwrap();
+        assert_eq!(with_path(&uri, "").to_string(), "http://h/");
+        assert_eq!(below("/declared/x", "/declared"), None);
+    }
+
+    #[test]
+    fn connection_headers_stay_and_the_chain_grows() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, x-mine"),
+            ("x-mine", "1"),
+            ("te", "trailers"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("host", "example.com"),
+            ("accept", "*/*"),
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        forward(&mut headers, "192.0.2.1:5".parse().unwrap(), &Uri::from_static("/"));
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let left = ["accept", "host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+        assert_eq!(names, left);
+        assert_eq!(headers["x-forwarded-for"], "10.0.0.1, 192.0.2.1");
+        assert_eq!(headers["x-forwarded-host"], "example.com");
+    }
+}

@@ -1,0 +1,387 @@
+//! Metrics, in Prometheus' terms. No label comes from a request: series grow with deployed
+//! functions alone, and go with them.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use dhow_core::name::FunctionName;
+use dhow_core::outcome::{Outcome, Reason};
+use parking_lot::Mutex;
+use prometheus::{
+    Counter, CounterVec, Encoder as _, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter,
+    IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// The outcome label of a call that the guest answered, whatever it said.
+const OK: &str = "ok";
+const FUNCTION: &[&str] = &["namespace", "function"];
+
+/// All metrics of a process. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(Arc<Families>);
+
+struct Families {
+    registry: Registry,
+    invocations: IntCounterVec,
+    duration: HistogramVec,
+    cpu: CounterVec,
+    peak_memory: HistogramVec,
+    in_flight: IntGaugeVec,
+    cold_start: HistogramVec,
+    refused: IntCounterVec,
+    connections: IntGauge,
+    log_lines_dropped: IntCounter,
+    loaded: IntGauge,
+    code_cache: IntCounterVec,
+    compiling: Counter,
+    process_cpu: Counter,
+    process_memory: Gauge,
+    engine: Mutex<Option<Box<dyn Fn() -> EngineFigures + Send>>>,
+    front: Mutex<Option<Box<dyn Fn() -> usize + Send>>>,
+}
+
+/// What the engine says of itself when it is asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EngineFigures {
+    /// Functions whose code is mapped.
+    pub loaded: u64,
+    /// Looks into the code cache that found code.
+    pub cache_hits: u64,
+    /// Those that found none.
+    pub cache_misses: u64,
+    /// Those that found damaged code.
+    pub cache_damaged: u64,
+    /// Time spent compiling.
+    pub compile: Duration,
+}
+
+/// The metrics of one function, resolved once.
+pub struct FunctionMetrics {
+    families: Arc<Families>,
+    labels: [String; 2],
+    duration: Histogram,
+    cpu: Counter,
+    peak_memory: Histogram,
+    in_flight: IntGauge,
+    load: Histogram,
+    instantiate: Histogram,
+    /// `ok`, then [`Reason::ALL`]; made at first use, so that only what happened is shown.
+    outcomes: [OnceLock<IntCounter>; Reason::ALL.len() + 1],
+}
+
+impl Metrics {
+    /// Every family, without series.
+    ///
+    /// # Panics
+    /// When two families have one name, which is a defect of this file.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let families = Families {
+            invocations: add(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("dhow_invocations_total", "Calls by how they ended"),
+                    &["namespace", "function", "outcome"],
+                ),
+            ),
+            duration: histograms(
+                &registry,
+                "dhow_call_duration_seconds",
+                "Wall time of calls",
+                FUNCTION,
+                times(),
+            ),
+            cpu: add(
+                &registry,
+                CounterVec::new(
+                    Opts::new("dhow_call_cpu_seconds_total", "CPU time of calls"),
+                    FUNCTION,
+                ),
+            ),
+            peak_memory: histograms(
+                &registry,
+                "dhow_call_peak_memory_bytes",
+                "The most that a call's memories and tables held",
+                FUNCTION,
+                (16..=32).step_by(2).map(|power| f64::from(power).exp2()).collect(),
+            ),
+            in_flight: add(
+                &registry,
+                IntGaugeVec::new(Opts::new("dhow_calls_in_flight", "Calls under way"), FUNCTION),
+            ),
+            cold_start: histograms(
+                &registry,
+                "dhow_cold_start_seconds",
+                "Parts of the calls for which code had to be loaded",
+                &["phase"],
+                times(),
+            ),
+            refused: add(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("dhow_requests_refused_total", "Requests that reached no function"),
+                    &["reason"],
+                ),
+            ),
+            connections: add(
+                &registry,
+                IntGauge::new("dhow_http_connections", "Connections of the data port"),
+            ),
+            log_lines_dropped: add(
+                &registry,
+                IntCounter::new("dhow_log_lines_dropped_total", "Guests' lines that were not kept"),
+            ),
+            loaded: add(
+                &registry,
+                IntGauge::new("dhow_loaded_functions", "Functions whose code is in memory"),
+            ),
+            code_cache: add(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("dhow_code_cache_total", "Looks into the cache of compiled code"),
+                    &["result"],
+                ),
+            ),
+            compiling: add(
+                &registry,
+                Counter::new("dhow_compile_seconds_total", "Time spent compiling"),
+            ),
+            process_cpu: add(
+                &registry,
+                Counter::new("process_cpu_seconds_total", "CPU time of this process"),
+            ),
+            process_memory: add(
+                &registry,
+                Gauge::new("process_resident_memory_bytes", "Resident memory of this process"),
+            ),
+            registry,
+            engine: Mutex::new(None),
+            front: Mutex::new(None),
+        };
+        Self(Arc::new(families))
+    }
+
+    /// Where the engine's figures come from.
+    pub fn set_engine(&self, figures: Box<dyn Fn() -> EngineFigures + Send>) {
+        *self.0.engine.lock() = Some(figures);
+    }
+
+    /// Where the number of connections comes from.
+    pub fn set_connections(&self, count: Box<dyn Fn() -> usize + Send>) {
+        *self.0.front.lock() = Some(count);
+    }
+
+    /// A request that reached no function.
+    pub fn refused(&self, reason: Reason) {
+        self.0.refused.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// Counts lines of guests that were not kept.
+    pub fn log_lines_dropped(&self, lines: u64) {
+        self.0.log_lines_dropped.inc_by(lines);
+    }
+
+    /// The metrics of a function.
+    pub fn function(&self, name: &FunctionName) -> FunctionMetrics {
+        let families = self.0.clone();
+        let labels = [name.namespace.to_string(), name.name.to_string()];
+        FunctionMetrics {
+            duration: families.duration.with_label_values(&labels),
+            cpu: families.cpu.with_label_values(&labels),
+            peak_memory: families.peak_memory.with_label_values(&labels),
+            in_flight: families.in_flight.with_label_values(&labels),
+            load: families.cold_start.with_label_values(&["load"]),
+            instantiate: families.cold_start.with_label_values(&["instantiate"]),
+            outcomes: std::array::from_fn(|_| OnceLock::new()),
+            families,
+            labels,
+        }
+    }
+
+    /// Removes the series of a function that is no more.
+    pub fn forget(&self, name: &FunctionName) {
+        let families = &self.0;
+        let labels = [name.namespace.as_str(), name.name.as_str()];
+        // A series that was never made can't be removed, which is just as well.
+        drop(families.duration.remove_label_values(&labels));
+        drop(families.cpu.remove_label_values(&labels));
+        drop(families.peak_memory.remove_label_values(&labels));
+        drop(families.in_flight.remove_label_values(&labels));
+        for outcome in Reason::ALL.iter().map(|reason| reason.as_str()).chain([OK]) {
+            let labels = [labels[0], labels[1], outcome];
+            drop(families.invocations.remove_label_values(&labels));
+        }
+    }
+
+    /// Everything, in Prometheus' text format.
+    pub fn render(&self) -> String {
+        self.0.refresh();
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.0.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics can't be written");
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Families {
+    /// Takes the figures that are kept elsewhere.
+    fn refresh(&self) {
+        if let Some(engine) = &*self.engine.lock() {
+            let figures = engine();
+            self.loaded.set(i64::try_from(figures.loaded).unwrap_or(i64::MAX));
+            for (result, count) in [
+                ("hit", figures.cache_hits),
+                ("miss", figures.cache_misses),
+                ("damaged", figures.cache_damaged),
+            ] {
+                let counter = self.code_cache.with_label_values(&[result]);
+                counter.inc_by(count.saturating_sub(counter.get()));
+            }
+            let more = figures.compile.as_secs_f64() - self.compiling.get();
+            self.compiling.inc_by(more.max(0.0));
+        }
+        if let Some(count) = &*self.front.lock() {
+            self.connections.set(i64::try_from(count()).unwrap_or(i64::MAX));
+        }
+        if let Some((cpu, memory)) = process() {
+            self.process_cpu.inc_by((cpu - self.process_cpu.get()).max(0.0));
+            self.process_memory.set(memory);
+        }
+    }
+}
+
+impl FunctionMetrics {
+    /// A call began.
+    pub fn started(&self) {
+        self.in_flight.inc();
+    }
+
+    /// A call ended.
+    pub fn ended(&self, outcome: &Outcome) {
+        self.in_flight.dec();
+        let reason = outcome.failure.as_ref().map(|failure| failure.reason);
+        let index = reason.and_then(|reason| Reason::ALL.iter().position(|one| *one == reason));
+        let counter = self.outcomes[index.map_or(0, |index| index + 1)].get_or_init(|| {
+            let [namespace, function] = &self.labels;
+            let outcome = reason.map_or(OK, Reason::as_str);
+            self.families.invocations.with_label_values(&[namespace, function, outcome])
+        });
+        counter.inc();
+        self.duration.observe(outcome.wall.as_secs_f64());
+        self.cpu.inc_by(outcome.cpu.as_secs_f64());
+        if outcome.peak_memory > 0 {
+            // Figures for people: what a float loses of a byte count does not matter.
+            self.peak_memory.observe(outcome.peak_memory as f64);
+        }
+        if outcome.cold {
+            self.load.observe(outcome.phases.load.as_secs_f64());
+            self.instantiate.observe(outcome.phases.instantiate.as_secs_f64());
+        }
+    }
+}
+
+/// 10 microseconds to a minute in steps of 1, 2 and 5.
+fn times() -> Vec<f64> {
+    let steps = (-5..=1).flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * 10f64.powi(power)));
+    steps.chain([60.0]).filter(|time| *time <= 60.0).collect()
+}
+
+fn histograms(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    buckets: Vec<f64>,
+) -> HistogramVec {
+    add(registry, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels))
+}
+
+fn add<C>(registry: &Registry, collector: prometheus::Result<C>) -> C
+where
+    C: prometheus::core::Collector + Clone + 'static,
+{
+    let collector = collector.expect("the names and labels above are valid");
+    registry.register(Box::new(collector.clone())).expect("no name is used twice");
+    collector
+}
+
+/// CPU seconds and resident bytes of this process, after `proc(5)`.
+fn process() -> Option<(f64, f64)> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name before the last `)` may hold anything.
+    let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<f64>().ok();
+    let (user, system, pages) = (number(11)?, number(12)?, number(21)?);
+    let tick = rustix::param::clock_ticks_per_second() as f64;
+    Some(((user + system) / tick, pages * rustix::param::page_size() as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use dhow_core::call::CallId;
+    use dhow_core::outcome::{Failure, Phases};
+
+    use super::*;
+
+    fn outcome(failure: Option<Failure>) -> Outcome {
+        Outcome {
+            call: CallId(1),
+            revision: 1,
+            status: 200,
+            failure,
+            phases: Phases::default(),
+            wall: Duration::from_micros(30),
+            cpu: Duration::from_micros(20),
+            shared: false,
+            peak_memory: 65536,
+            cold: true,
+        }
+    }
+
+    #[test]
+    fn a_functions_series_show_what_happened_and_go_with_it() {
+        let metrics = Metrics::new();
+        let name = FunctionName::parse("f.ns").unwrap();
+        let function = metrics.function(&name);
+        function.started();
+        function.started();
+        function.ended(&outcome(None));
+        let text = metrics.render();
+        let label = "function=\"f\",namespace=\"ns\"";
+        for line in [
+            format!("dhow_invocations_total{{{label},outcome=\"ok\"}} 1"),
+            format!("dhow_calls_in_flight{{{label}}} 1"),
+            format!("dhow_call_duration_seconds_bucket{{{label},le=\"0.00005\"}} 1"),
+            "dhow_cold_start_seconds_count{phase=\"load\"} 1".to_owned(),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+        assert!(!text.contains("outcome=\"trap\""));
+        function.ended(&outcome(Some(Failure::new(Reason::Trap, "x"))));
+        assert!(metrics.render().contains("outcome=\"trap\""));
+        metrics.forget(&name);
+        assert!(!metrics.render().contains(label));
+    }
+
+    #[test]
+    fn figures_that_are_kept_elsewhere_are_taken_when_asked() {
+        let metrics = Metrics::new();
+        metrics
+            .set_engine(Box::new(|| EngineFigures { cache_hits: 3, ..EngineFigures::default() }));
+        metrics.set_connections(Box::new(|| 4));
+        for _ in 0..2 {
+            let text = metrics.render();
+            assert!(text.contains("dhow_code_cache_total{result=\"hit\"} 3"), "{text}");
+            assert!(text.contains("dhow_http_connections 4"), "{text}");
+            assert!(text.contains("process_resident_memory_bytes"), "{text}");
+        }
+    }
+}

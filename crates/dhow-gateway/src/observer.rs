@@ -1,0 +1,218 @@
+//! What calls did: figures, the last outcomes of each function, and the lines that guests wrote.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dhow_core::call::CallId;
+use dhow_core::function::Revision;
+use dhow_core::name::FunctionName;
+use dhow_core::outcome::Outcome;
+use dhow_core::ports::{Observe, Record, Stream};
+use parking_lot::Mutex;
+
+use crate::logs::{LogLine, Logs};
+use crate::metrics::{FunctionMetrics, Metrics};
+
+/// Outcomes that are kept of each function.
+const KEPT: usize = 256;
+
+/// Hears every call. Cheap to clone.
+#[derive(Clone)]
+pub struct Observer(Arc<Inner>);
+
+struct Inner {
+    metrics: Metrics,
+    logs: Logs,
+    functions: Mutex<HashMap<FunctionName, Arc<FunctionState>>>,
+}
+
+/// What is known of one function, over its revisions.
+struct FunctionState {
+    name: FunctionName,
+    metrics: FunctionMetrics,
+    in_flight: AtomicU64,
+    calls: AtomicU64,
+    failures: AtomicU64,
+    /// Oldest first, each with the milliseconds since 1970 of its end.
+    last: Mutex<VecDeque<(Outcome, u64)>>,
+}
+
+/// One look at a function.
+pub struct FunctionView {
+    /// Calls under way.
+    pub in_flight: u64,
+    /// Calls that ended since this process began.
+    pub calls: u64,
+    /// Those of them that the platform ended.
+    pub failures: u64,
+    state: Arc<FunctionState>,
+}
+
+impl Observer {
+    /// An observer that has heard nothing.
+    pub fn new(metrics: Metrics, logs: Logs) -> Self {
+        Self(Arc::new(Inner { metrics, logs, functions: Mutex::default() }))
+    }
+
+    /// What is known of a function, if it was ever made ready.
+    pub fn function(&self, name: &FunctionName) -> Option<FunctionView> {
+        let state = self.0.functions.lock().get(name)?.clone();
+        Some(FunctionView {
+            in_flight: state.in_flight.load(Relaxed),
+            calls: state.calls.load(Relaxed),
+            failures: state.failures.load(Relaxed),
+            state,
+        })
+    }
+
+    /// Forgets a function that is no more.
+    pub fn forget(&self, name: &FunctionName) {
+        self.0.functions.lock().remove(name);
+        self.0.metrics.forget(name);
+    }
+
+    fn state(&self, name: &FunctionName) -> Arc<FunctionState> {
+        let mut functions = self.0.functions.lock();
+        let state = functions.entry(name.clone()).or_insert_with(|| {
+            Arc::new(FunctionState {
+                name: name.clone(),
+                metrics: self.0.metrics.function(name),
+                in_flight: AtomicU64::new(0),
+                calls: AtomicU64::new(0),
+                failures: AtomicU64::new(0),
+                last: Mutex::default(),
+            })
+        });
+        state.clone()
+    }
+}
+
+impl FunctionView {
+    /// The last outcomes, newest first, of one call or of all; each with the milliseconds since
+    /// 1970 of its end.
+    pub fn outcomes(&self, limit: usize, call: Option<CallId>) -> Vec<(Outcome, u64)> {
+        let last = self.state.last.lock();
+        let wanted = |(outcome, _): &&(Outcome, u64)| call.is_none_or(|call| outcome.call == call);
+        last.iter().rev().filter(wanted).take(limit).cloned().collect()
+    }
+}
+
+impl Observe for Observer {
+    fn record(&self, revision: &Revision) -> Arc<dyn Record> {
+        Arc::new(Recorder {
+            function: self.state(&revision.function),
+            revision: revision.number,
+            logs: self.0.logs.clone(),
+        })
+    }
+}
+
+/// Hears the calls of one revision.
+struct Recorder {
+    function: Arc<FunctionState>,
+    revision: u64,
+    logs: Logs,
+}
+
+impl Record for Recorder {
+    fn started(&self) {
+        self.function.in_flight.fetch_add(1, Relaxed);
+        self.function.metrics.started();
+    }
+
+    fn line(&self, call: CallId, stream: Stream, line: &[u8]) {
+        self.logs.write(
+            &self.function.name,
+            LogLine {
+                time_ms: now_ms(),
+                call,
+                revision: self.revision,
+                stream,
+                line: String::from_utf8_lossy(line).into_owned(),
+            },
+        );
+    }
+
+    fn ended(&self, outcome: Outcome) {
+        let function = &self.function;
+        function.in_flight.fetch_sub(1, Relaxed);
+        function.calls.fetch_add(1, Relaxed);
+        if outcome.failure.is_some() {
+            function.failures.fetch_add(1, Relaxed);
+        }
+        function.metrics.ended(&outcome);
+        let mut last = function.last.lock();
+        if last.len() == KEPT {
+            last.pop_front();
+        }
+        last.push_back((outcome, now_ms()));
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dhow_core::abi::Abi;
+    use dhow_core::digest::Digest;
+    use dhow_core::function::Template;
+    use dhow_core::outcome::{Failure, Phases, Reason};
+
+    use super::*;
+    use crate::logs::Config;
+
+    fn outcome(call: u128, failure: Option<Failure>) -> Outcome {
+        Outcome {
+            call: CallId(call),
+            revision: 1,
+            status: 200,
+            failure,
+            phases: Phases::default(),
+            wall: Duration::ZERO,
+            cpu: Duration::ZERO,
+            shared: false,
+            peak_memory: 0,
+            cold: false,
+        }
+    }
+
+    #[test]
+    fn the_last_outcomes_are_kept_and_everything_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Metrics::new();
+        let logs = Logs::start(Config::new(folder.path().to_owned()), &metrics).unwrap();
+        let observer = Observer::new(metrics, logs);
+        let name = FunctionName::parse("f").unwrap();
+        assert!(observer.function(&name).is_none());
+        let record = observer.record(&Revision {
+            function: name.clone(),
+            number: 1,
+            digest: Digest::from_bytes([0; 32]),
+            program: String::new(),
+            abi: Abi::Http,
+            template: Template::default(),
+        });
+        for call in 0..300 {
+            record.started();
+            let failure = (call % 3 == 0).then(|| Failure::new(Reason::Trap, "x"));
+            record.ended(outcome(call, failure));
+        }
+        record.started();
+        let view = observer.function(&name).unwrap();
+        assert_eq!((view.in_flight, view.calls, view.failures), (1, 300, 100));
+        assert_eq!(view.outcomes(1000, None).len(), KEPT);
+        assert_eq!(view.outcomes(1, None)[0].0.call, CallId(299));
+        assert_eq!(view.outcomes(9, Some(CallId(250))).len(), 1);
+        assert!(view.outcomes(9, Some(CallId(1))).is_empty());
+        observer.forget(&name);
+        assert!(observer.function(&name).is_none());
+    }
+}

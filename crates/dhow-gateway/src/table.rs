@@ -1,0 +1,116 @@
+//! The functions in force, ready to be called: replaced as a whole, read without a lock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use dhow_core::digest::Digest;
+use dhow_core::function::Revision;
+use dhow_core::name::DEFAULT_NAMESPACE;
+use dhow_core::plan::routes::{Match, RouteTable};
+use dhow_core::ports::{Invoke, Snapshot};
+use http::Method;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// One function's revision in force.
+pub struct Endpoint<I: Invoke> {
+    /// What the calls go to.
+    pub target: I::Target,
+    /// What is called.
+    pub revision: Arc<Revision>,
+}
+
+/// What a request is for.
+pub enum Lookup<I: Invoke> {
+    /// A function, by a declared route; the base is the route without its `/*`.
+    Found(Arc<Endpoint<I>>, String),
+    /// A route for these methods only.
+    MethodNotAllowed(Vec<Method>),
+    /// Nothing.
+    None,
+}
+
+/// The functions in force.
+pub struct Table<I: Invoke> {
+    current: ArcSwap<Current<I>>,
+    /// Held while a snapshot is applied.
+    applying: Mutex<()>,
+    applied: watch::Sender<u64>,
+}
+
+struct Current<I: Invoke> {
+    /// By `NAME` for the default namespace and by `NAME.NAMESPACE` for every one.
+    by_name: HashMap<String, Arc<Endpoint<I>>>,
+    routes: RouteTable<Arc<Endpoint<I>>>,
+    version: u64,
+}
+
+impl<I: Invoke> Default for Table<I> {
+    fn default() -> Self {
+        let routes = RouteTable::new(std::iter::empty());
+        let current = Current { by_name: HashMap::new(), routes, version: 0 };
+        Self {
+            current: ArcSwap::from_pointee(current),
+            applying: Mutex::default(),
+            applied: watch::Sender::new(0),
+        }
+    }
+}
+
+impl<I: Invoke> Table<I> {
+    /// Puts a snapshot in force. A revision that was in force stays the same target: its calls in
+    /// flight, its places and its loaded code go on.
+    pub fn apply(&self, invoke: &I, snapshot: &Snapshot) {
+        let _applying = self.applying.lock();
+        let before = self.current.load();
+        if snapshot.version < before.version {
+            return;
+        }
+        let mut by_name = HashMap::with_capacity(snapshot.functions.len() * 2);
+        let mut routes = Vec::with_capacity(snapshot.functions.len());
+        for function in &snapshot.functions {
+            let full = function.name.to_string();
+            let kept = before.by_name.get(&full).filter(|old| is_same(old, &function.revision));
+            let endpoint = kept.cloned().unwrap_or_else(|| {
+                let revision = function.revision.clone();
+                Arc::new(Endpoint { target: invoke.target(revision.clone()), revision })
+            });
+            routes.push((&function.routes[..], endpoint.clone()));
+            if function.name.namespace.as_str() == DEFAULT_NAMESPACE {
+                by_name.insert(function.name.name.as_str().to_owned(), endpoint.clone());
+            }
+            by_name.insert(full, endpoint);
+        }
+        let routes = RouteTable::new(routes.into_iter());
+        self.current.store(Arc::new(Current { by_name, routes, version: snapshot.version }));
+        self.applied.send_replace(snapshot.version);
+    }
+
+    /// Waits until a snapshot of at least this version is in force.
+    pub async fn applied(&self, version: u64) {
+        let mut applied = self.applied.subscribe();
+        // An error means that the table is gone, and with it whoever waits.
+        drop(applied.wait_for(|now| *now >= version).await);
+    }
+
+    /// The function called `NAME` or `NAME.NAMESPACE`.
+    pub fn by_name(&self, name: &str) -> Option<Arc<Endpoint<I>>> {
+        let current: Guard<_> = self.current.load();
+        current.by_name.get(name).cloned()
+    }
+
+    /// The function that a declared route leads to.
+    pub fn by_route(&self, host: Option<&str>, method: &Method, path: &str) -> Lookup<I> {
+        match self.current.load().routes.find(host, method, path) {
+            Match::Found { target, base } => Lookup::Found(target.clone(), base.to_owned()),
+            Match::MethodNotAllowed(methods) => Lookup::MethodNotAllowed(methods),
+            Match::None => Lookup::None,
+        }
+    }
+}
+
+fn is_same<I: Invoke>(endpoint: &Endpoint<I>, revision: &Revision) -> bool {
+    let key = |revision: &Revision| -> (u64, Digest) { (revision.number, revision.digest) };
+    key(&endpoint.revision) == key(revision)
+}

@@ -1,0 +1,380 @@
+//! `dhow up`: everything in one process, in the order in which it depends on each other; and its
+//! end, in the other order.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+use dhow_core::ports::Catalog as _;
+use dhow_core::quantity::{parse_bytes, parse_duration};
+use dhow_engine::{Config as EngineConfig, Engine};
+use dhow_gateway::admin::{self, Admin};
+use dhow_gateway::gateway::Gateway;
+use dhow_gateway::logs::{self, Logs};
+use dhow_gateway::metrics::{EngineFigures, Metrics};
+use dhow_gateway::observer::Observer;
+use dhow_gateway::scrape;
+use dhow_gateway::table::Table;
+use dhow_http::{Config as FrontConfig, Server};
+use dhow_store::blobs::BlobStore;
+use dhow_store::catalog::EmbeddedCatalog;
+use dhow_store::folder::DataFolder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::error::CommandError;
+use crate::cli::output::Output;
+use crate::cli::settings::Settings;
+use crate::cli::{self, apply};
+use crate::local::this_program;
+
+/// Where the data folder is unless told otherwise, after the XDG base directory specification.
+const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
+const HOME: &str = "HOME";
+/// What dhow's own log shows, in the syntax of `tracing-subscriber`'s filters.
+const DHOW_LOG: &str = "DHOW_LOG";
+
+/// How often blobs that nobody needs are collected, and how old they must be for it: a deploy
+/// uploads first and is recorded a moment later.
+const COLLECT_EVERY: Duration = Duration::from_secs(3600);
+
+/// Where to listen, what to keep, how much of what.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where functions are called
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where the admin API is
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    admin: SocketAddr,
+    /// Where metrics are
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082")]
+    metrics: SocketAddr,
+    /// The data folder [default: $XDG_DATA_HOME/dhow]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Manifests to apply once everything runs
+    #[arg(long, value_name = "FILE")]
+    apply: Vec<PathBuf>,
+    /// Let the admin API be reached from other machines, without credentials
+    #[arg(long)]
+    insecure: bool,
+    /// Instances alive at once, over all functions
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    instances: u32,
+    /// Functions whose code is kept in memory
+    #[arg(long, value_name = "N", default_value_t = 4000)]
+    loaded: usize,
+    /// The most bytes of a module
+    #[arg(long, value_name = "SIZE", default_value = "64Mi", value_parser = |text: &str| parse_bytes(text))]
+    module_size: u64,
+    /// Connections at once
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    connections: usize,
+    /// How long a request's head may take, and an idle connection be kept
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = |text: &str| parse_duration(text))]
+    head_timeout: Duration,
+    /// The longest pause in a request's body, or of a client that reads its answer
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = |text: &str| parse_duration(text))]
+    body_stall: Duration,
+    /// How long to serve on after /readyz has failed, at the end
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = |text: &str| parse_duration(text))]
+    drain_delay: Duration,
+    /// How long calls in flight may take, at the end
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = |text: &str| parse_duration(text))]
+    drain_timeout: Duration,
+}
+
+/// Serves until a signal says to end.
+///
+/// # Errors
+/// When a port, the data folder or the engine can't be had.
+pub fn run(
+    args: &Args,
+    environment: fn(&str) -> Option<String>,
+    output: &mut Output,
+) -> Result<(), CommandError> {
+    log_to_stderr(environment(DHOW_LOG).as_deref());
+    raise_descriptors();
+    admin::check_listen(args.admin, args.insecure).map_err(failure)?;
+    // Before anything is touched: a port in use is the commonest fault.
+    let ports = Ports::bind(args)?;
+    let data = data_folder(args, environment)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("dhow-control")
+        .enable_all()
+        .build()
+        .map_err(failure)?;
+    runtime.block_on(serve(args, ports, &data, output))?;
+    // What still runs is background work that nobody waits for.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+/// The listeners, bound.
+struct Ports {
+    gateway: TcpListener,
+    admin: TcpListener,
+    metrics: TcpListener,
+}
+
+impl Ports {
+    fn bind(args: &Args) -> Result<Self, CommandError> {
+        let bind = |option: &str, address: SocketAddr| {
+            let bound = TcpListener::bind(address).and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                Ok(listener)
+            });
+            bound.map_err(|error| {
+                CommandError::failure(format!("{option} {address} can't be listened on: {error}"))
+                    .hint(format!("choose another address with {option}, or end what holds it"))
+            })
+        };
+        Ok(Self {
+            gateway: bind("--listen", args.listen)?,
+            admin: bind("--admin", args.admin)?,
+            metrics: bind("--metrics", args.metrics)?,
+        })
+    }
+}
+
+async fn serve(
+    args: &Args,
+    ports: Ports,
+    data: &Path,
+    output: &mut Output,
+) -> Result<(), CommandError> {
+    let folder = Arc::new(DataFolder::open(data).map_err(failure)?);
+    let catalog = Arc::new(EmbeddedCatalog::open(&folder).map_err(failure)?);
+    let blobs = Arc::new(BlobStore::open(&folder).map_err(failure)?);
+    let metrics = Metrics::new();
+    let logs = Logs::start(logs::Config::new(data.join("logs")), &metrics).map_err(failure)?;
+    let observer = Observer::new(metrics.clone(), logs.clone());
+    let engine = Engine::start(
+        engine_config(args, data)?,
+        blobs.clone(),
+        Arc::new(observer.clone()),
+    )
+    .map_err(failure)?;
+    show_engine(&metrics, engine.clone());
+
+    let table = Arc::new(Table::default());
+    table.apply(&engine, &catalog.snapshot());
+    let stop = CancellationToken::new();
+    tokio::spawn(stop.clone().run_until_cancelled_owned(follow(
+        catalog.clone(),
+        table.clone(),
+        engine.clone(),
+    )));
+    tokio::spawn(
+        stop.clone().run_until_cancelled_owned(collect(catalog.clone(), blobs.clone())),
+    );
+
+    let ready = Arc::new(AtomicBool::new(true));
+    let addresses = Addresses::of(&ports)?;
+    let gateway = Arc::new(Gateway::new(
+        engine.clone(),
+        table.clone(),
+        metrics.clone(),
+        args.body_stall,
+        ready.clone(),
+    ));
+    let front = Server::start(vec![ports.gateway], gateway, front_config(args)).map_err(failure)?;
+    metrics.set_connections(Box::new(front.connections()));
+    let api = admin::router(Admin {
+        catalog,
+        intake: Arc::new(engine),
+        uploads: blobs,
+        observer,
+        logs: logs.clone(),
+        applied: Arc::new(move |version| {
+            let table = table.clone();
+            Box::pin(async move { table.applied(version).await })
+        }),
+        gateway_url: format!("http://{}", addresses.gateway),
+        version: env!("CARGO_PKG_VERSION"),
+        listen: addresses.admin,
+        upload_limit: args.module_size,
+    });
+    let api = tokio::spawn(admin::serve(listener(ports.admin)?, api, stop.clone().cancelled_owned()));
+    let scrape = scrape::router(metrics);
+    let scrape =
+        tokio::spawn(admin::serve(listener(ports.metrics)?, scrape, stop.clone().cancelled_owned()));
+
+    apply_manifests(args, &addresses, output).await?;
+    for (name, address) in
+        [("gateway", addresses.gateway), ("admin", addresses.admin), ("metrics", addresses.metrics)]
+    {
+        output.line(format_args!("{name} http://{address}"))?;
+    }
+
+    ended().await?;
+    ready.store(false, Relaxed);
+    front.stop().await;
+    stop.cancel();
+    // Both end by themselves once their connections have.
+    drop(tokio::join!(api, scrape));
+    logs.flush().await;
+    Ok(())
+}
+
+/// Where the ports ended up; 0 was any.
+struct Addresses {
+    gateway: SocketAddr,
+    admin: SocketAddr,
+    metrics: SocketAddr,
+}
+
+impl Addresses {
+    fn of(ports: &Ports) -> Result<Self, CommandError> {
+        let of = |listener: &TcpListener| listener.local_addr().map_err(failure);
+        Ok(Self {
+            gateway: of(&ports.gateway)?,
+            admin: of(&ports.admin)?,
+            metrics: of(&ports.metrics)?,
+        })
+    }
+}
+
+/// Puts every change of the catalog in force.
+async fn follow(catalog: Arc<EmbeddedCatalog>, table: Arc<Table<Engine>>, engine: Engine) {
+    let mut changes = catalog.watch();
+    loop {
+        let snapshot = changes.borrow_and_update().clone();
+        table.apply(&engine, &snapshot);
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Removes blobs that no revision needs any more, now and then.
+async fn collect(catalog: Arc<EmbeddedCatalog>, blobs: Arc<BlobStore>) {
+    loop {
+        match catalog.digests().await {
+            Ok(needed) => {
+                let blobs = blobs.clone();
+                let collected = tokio::task::spawn_blocking(move || {
+                    blobs.collect(&needed, COLLECT_EVERY, SystemTime::now())
+                });
+                match collected.await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => tracing::warn!(%error, "blobs can't be collected"),
+                    Err(error) => tracing::error!(%error, "collecting blobs broke off"),
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the catalog can't say which blobs it needs"),
+        }
+        tokio::time::sleep(COLLECT_EVERY).await;
+    }
+}
+
+/// Applies `--apply` as a client would, to the server that has just started.
+async fn apply_manifests(
+    args: &Args,
+    addresses: &Addresses,
+    output: &mut Output,
+) -> Result<(), CommandError> {
+    let settings = Settings { server: format!("http://{}", addresses.admin), namespace: None };
+    for file in &args.apply {
+        let arguments = apply::Args { files: vec![file.clone()] };
+        // The client blocks; the server runs on other threads.
+        tokio::task::block_in_place(|| {
+            cli::run(&cli::Command::Apply(arguments), &settings, output)
+        })?;
+    }
+    Ok(())
+}
+
+/// Waits for the signal to end.
+async fn ended() -> Result<(), CommandError> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate()).map_err(failure)?,
+        signal(SignalKind::interrupt()).map_err(failure)?,
+    );
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn engine_config(args: &Args, data: &Path) -> Result<EngineConfig, CommandError> {
+    let mut config = EngineConfig::new(data.join("code"), this_program()?);
+    config.instances = args.instances;
+    config.loaded = args.loaded;
+    config.compile.module = args.module_size;
+    Ok(config)
+}
+
+fn front_config(args: &Args) -> FrontConfig {
+    FrontConfig {
+        connections: args.connections,
+        head_timeout: args.head_timeout,
+        body_stall: args.body_stall,
+        write_stall: args.body_stall,
+        drain_delay: args.drain_delay,
+        drain_timeout: args.drain_timeout,
+        ..FrontConfig::default()
+    }
+}
+
+fn show_engine(metrics: &Metrics, engine: Engine) {
+    metrics.set_engine(Box::new(move || {
+        let stats = engine.stats();
+        EngineFigures {
+            loaded: stats.loaded as u64,
+            cache_hits: stats.cache_hits,
+            cache_misses: stats.cache_misses,
+            cache_damaged: stats.cache_damaged,
+            compile: stats.compiling,
+        }
+    }));
+}
+
+fn listener(listener: TcpListener) -> Result<tokio::net::TcpListener, CommandError> {
+    tokio::net::TcpListener::from_std(listener).map_err(failure)
+}
+
+fn data_folder(
+    args: &Args,
+    environment: fn(&str) -> Option<String>,
+) -> Result<PathBuf, CommandError> {
+    if let Some(data) = &args.data {
+        return Ok(data.clone());
+    }
+    let home = |name: &str| environment(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    home(XDG_DATA_HOME)
+        .or_else(|| home(HOME).map(|home| home.join(".local/share")))
+        .map(|base| base.join("dhow"))
+        .ok_or_else(|| {
+            CommandError::usage("there is no home folder to keep data in")
+                .hint("name one with --data DIR")
+        })
+}
+
+/// dhow's own log goes to standard error; by default warnings and worse.
+fn log_to_stderr(filter: Option<&str>) {
+    let filter = tracing_subscriber::EnvFilter::new(filter.unwrap_or("warn"));
+    // A second start in one process, as in tests, keeps the first's.
+    drop(
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init(),
+    );
+}
+
+/// Every loaded function keeps a descriptor, every connection another.
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+fn failure(error: impl std::fmt::Display) -> CommandError {
+    CommandError::failure(error.to_string())
+}

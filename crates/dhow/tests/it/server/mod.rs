@@ -1,0 +1,10 @@
+//! The real binary: `dhow up` with real clients.
+
+mod rig;
+
+mod admin;
+mod client;
+mod data;
+mod faults;
+mod metrics;
+mod protocol;

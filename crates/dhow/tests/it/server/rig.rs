@@ -1,0 +1,231 @@
+//! A `dhow up` in a process of its own, on free ports, with a folder of its own.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) const DHOW: &str = env!("CARGO_BIN_EXE_dhow");
+
+/// A server that runs.
+pub(crate) struct Server {
+    process: Child,
+    pub(crate) gateway: String,
+    pub(crate) admin: String,
+    pub(crate) metrics: String,
+    pub(crate) folder: Option<TempDir>,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: ureq::http::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    pub(crate) fn reason(&self) -> &str {
+        self.headers.get("x-dhow-reason").map_or("", |reason| reason.to_str().expect("ASCII"))
+    }
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    pub(crate) fn with(more: &[&str]) -> Self {
+        Self::in_folder(tempfile::tempdir().expect("a temporary folder"), more)
+    }
+
+    pub(crate) fn in_folder(folder: TempDir, more: &[&str]) -> Self {
+        let mut process = up(folder.path(), more).stdout(Stdio::piped()).spawn().expect("dhow");
+        let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+        let mut address = |name: &str| {
+            let line = lines.next().unwrap_or_else(|| panic!("dhow ended")).expect("UTF-8");
+            let address = line.strip_prefix(name).map(|rest| rest.trim().to_owned());
+            address.unwrap_or_else(|| panic!("`{line}` in place of {name}"))
+        };
+        let (gateway, admin, metrics) = (address("gateway"), address("admin"), address("metrics"));
+        Self { process, gateway, admin, metrics, folder: Some(folder) }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.as_ref().expect("it is taken at the end").path()
+    }
+
+    /// Runs a client's command against this server.
+    pub(crate) fn dhow(&self, args: &[&str]) -> Output {
+        client(&self.admin, args)
+    }
+
+    /// The same; it has to succeed. What it printed.
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let output = self.dhow(args);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "dhow {args:?}\n{out}{err}");
+        out
+    }
+
+    /// The same; it has to fail. What it complained of.
+    pub(crate) fn fails(&self, args: &[&str]) -> String {
+        let output = self.dhow(args);
+        assert!(!output.status.success(), "dhow {args:?} succeeds: {}", text(&output.stdout));
+        text(&output.stderr)
+    }
+
+    /// Deploys a committed guest under its own name, `_` for `-` not needed.
+    pub(crate) fn deploy(&self, guest: &str, more: &[&str]) {
+        self.deploy_as(guest, guest, more);
+    }
+
+    pub(crate) fn deploy_as(&self, name: &str, guest: &str, more: &[&str]) {
+        let file = self.guest(guest);
+        let file = file.to_str().expect("a UTF-8 path");
+        self.ok(&[&["deploy", name, file], more].concat());
+    }
+
+    /// A committed guest as a file.
+    pub(crate) fn guest(&self, guest: &str) -> PathBuf {
+        let path = self.path().join(format!("{guest}.wasm"));
+        std::fs::write(&path, dhow_testkit::guest(guest)).expect("room for a guest");
+        path
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, &[], b"")
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &[u8]) -> Answer {
+        self.call("POST", path, &[], body)
+    }
+
+    pub(crate) fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        call(&format!("{}{path}", self.gateway), method, headers, body)
+    }
+
+    pub(crate) fn admin(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        call(&format!("{}{path}", self.admin), method, &[], body)
+    }
+
+    /// The newest outcome of a function.
+    pub(crate) fn outcome(&self, function: &str) -> Value {
+        let path = format!("/api/v1/namespaces/default/functions/{function}/outcomes?limit=1");
+        wait_for(|| self.admin("GET", &path, b"").json()["items"].get(0).cloned())
+    }
+
+    pub(crate) fn metric(&self, line: &str) -> Option<f64> {
+        let text = call(&format!("{}/metrics", self.metrics), "GET", &[], b"").text();
+        let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '))?;
+        value.parse().ok()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        assert!(sent.expect("kill").success());
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().expect("a child").is_some()
+    }
+
+    /// Ends the server at once and gives its folder to the next.
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.process.kill().expect("a child");
+        self.process.wait().expect("a child");
+        self.folder.take().expect("a folder")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// `dhow up` on free ports.
+pub(crate) fn up(data: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(DHOW);
+    let any = "127.0.0.1:0";
+    command.args(["up", "--listen", any, "--admin", any, "--metrics", any, "--data"]);
+    command.arg(data.join("data")).args(more).stdin(Stdio::null());
+    command
+}
+
+/// Runs `dhow up`, which has to fail soon. What it complained of.
+pub(crate) fn refused(mut command: Command) -> String {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("dhow");
+    let ended = wait_for(|| child.try_wait().expect("a child"));
+    let mut said = String::new();
+    child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("UTF-8");
+    assert!(!ended.success(), "dhow up succeeds");
+    said
+}
+
+pub(crate) fn client(admin: &str, args: &[&str]) -> Output {
+    let mut command = Command::new(DHOW);
+    command.args(args).env_clear().env("DHOW_SERVER", admin).stdin(Stdio::null());
+    command.output().expect("dhow")
+}
+
+pub(crate) fn call(url: &str, method: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .allow_non_standard_methods(true)
+        .timeout_global(Some(Duration::from_secs(120)))
+        .build()
+        .into();
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = agent.run(request.body(body).expect("a request"));
+    let mut answer = answer.unwrap_or_else(|error| panic!("{method} {url}: {error}"));
+    let body = answer.body_mut().with_config().limit(1 << 30).read_to_vec();
+    Answer {
+        status: answer.status().as_u16(),
+        headers: answer.headers().clone(),
+        body: body.unwrap_or_else(|error| panic!("{method} {url}: {error}")),
+    }
+}
+
+/// Asks again until there is an answer, for a minute.
+pub(crate) fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        match ask() {
+            Some(answer) => return answer,
+            None if Instant::now() > until => panic!("nothing came within a minute"),
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -85,7 +85,7 @@ impl ApiError {
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
             what.to_string(),
-            "the server's own log says more; nothing was changed",
+            "the server's own log says more",
         )
     }
 

@@ -1,5 +1,6 @@
 //! Functions that are deployed: list, show, delete, and what they were.
 
+use std::io;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,6 +10,7 @@ use dhow_core::function::Deployed;
 use dhow_core::name::FunctionName;
 use http::StatusCode;
 use serde::Deserialize;
+use tokio::task::spawn_blocking;
 
 use super::Admin;
 use super::error::ApiError;
@@ -53,7 +55,10 @@ pub(super) async fn delete(
     admin.catalog.delete(name.clone()).await?;
     (admin.applied)(admin.catalog.snapshot().version).await;
     admin.observer.forget(&name);
-    admin.logs.remove(&name).map_err(|error| {
+    let (logs, of) = (admin.logs.clone(), name.clone());
+    // It waits for the writer of logs, which may be busy.
+    let removed = spawn_blocking(move || logs.remove(&of)).await;
+    removed.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| {
         ApiError::internal(format!("`{name}` is deleted, but its log is not: {error}"))
     })?;
     Ok(StatusCode::NO_CONTENT)

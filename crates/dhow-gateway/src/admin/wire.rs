@@ -267,6 +267,19 @@ impl From<logs::LogLine> for LogLine {
     }
 }
 
+impl LogLine {
+    /// A note of dhow's own: it belongs to no call.
+    pub(super) fn missed(count: u64, now_ms: u64) -> Self {
+        Self {
+            time: rfc3339(now_ms),
+            call_id: String::new(),
+            revision: 0,
+            stream: "stderr",
+            line: format!("[dhow] {count} lines passed while this reader was too slow"),
+        }
+    }
+}
+
 impl From<Progress> for ArtifactEvent {
     fn from(progress: Progress) -> Self {
         match progress {

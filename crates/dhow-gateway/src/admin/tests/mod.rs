@@ -4,5 +4,6 @@ mod artifacts;
 mod deploy;
 mod description;
 mod functions;
+mod observed;
 mod rig;
 mod server;

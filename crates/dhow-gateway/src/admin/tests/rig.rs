@@ -29,7 +29,8 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::admin::{Admin, router, serve};
-use crate::logs::Logs;
+use crate::logs::{self, Logs};
+use crate::metrics::Metrics;
 use crate::observer::Observer;
 
 /// The most bytes that the served API takes of a module.
@@ -42,7 +43,6 @@ pub(super) struct Rig {
     pub(super) intake: Arc<FakeIntake>,
     pub(super) uploads: Arc<FakeUploads>,
     pub(super) observer: Observer,
-    pub(super) logs: Logs,
     /// The version that the gateway answers by.
     pub(super) applied: watch::Sender<u64>,
     pub(super) stop: Option<oneshot::Sender<()>>,
@@ -65,7 +65,7 @@ impl Rig {
             intake: Arc::clone(&intake) as _,
             uploads: Arc::clone(&uploads) as _,
             observer: observer.clone(),
-            logs: logs.clone(),
+            logs,
             applied: Arc::new(move |version| {
                 let mut table = table.clone();
                 Box::pin(async move {
@@ -82,18 +82,7 @@ impl Rig {
             stopped.await.unwrap();
         }));
         let stop = Some(stop);
-        Self {
-            address,
-            catalog,
-            intake,
-            uploads,
-            observer,
-            logs,
-            applied,
-            stop,
-            server,
-            _folder: folder,
-        }
+        Self { address, catalog, intake, uploads, observer, applied, stop, server, _folder: folder }
     }
 
     /// A request as a program sends it.
@@ -154,8 +143,9 @@ impl Rig {
 
 /// What calls did and wrote, kept in `folder`.
 fn observed(folder: &Path) -> (Observer, Logs) {
-    let _ = folder;
-    (Observer, Logs)
+    let metrics = Metrics::new();
+    let logs = Logs::start(logs::Config::new(folder.join("logs")), &metrics).unwrap();
+    (Observer::new(metrics, logs.clone()), logs)
 }
 
 pub(super) fn path(name: &str) -> String {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dhow_core::outcome::Failure;
+use dhow_core::outcome::{Failure, Reason};
 use dhow_core::ports::Call;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, request};
@@ -45,9 +45,11 @@ where
     match exit.get() {
         Some(0) => {}
         Some(code) => {
-            // The output is what the caller gets: classic watchdog users look for it there.
             let failure = failure::exit(*code, flight.meter());
-            return Err(Failure { body: Some(output.take()), ..failure });
+            // The output is what the caller gets: classic watchdog users look for it there. A
+            // program that ran out of memory is the platform's to tell.
+            let body = (failure.reason == Reason::GuestExit).then(|| output.take());
+            return Err(Failure { body, ..failure });
         }
         None => return Err(super::http::said_nothing()),
     }

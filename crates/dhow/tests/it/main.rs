@@ -2,4 +2,5 @@
 //! clients.
 
 mod engine;
+mod guests;
 mod server;

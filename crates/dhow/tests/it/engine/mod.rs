@@ -1,6 +1,6 @@
 //! The engine alone, with real guests and the real compiler, without HTTP in between.
 
-mod rig;
+pub(crate) mod rig;
 
 mod cache;
 mod commands;

@@ -35,7 +35,7 @@ fn invoke_prints_the_answer_and_with_i_its_head_and_outcome() {
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(out.starts_with("HTTP/1.1 200"), "{out}");
     assert!(out.to_lowercase().contains("x-call-id: "), "{out}");
-    assert!(err.contains("cpu") && err.contains("run"), "{err}");
+    assert!(err.contains("CPU") && err.contains("run"), "{err}");
     server.deploy("trap", &[]);
     let output = server.dhow(&["invoke", "trap", "-d", "oob"]);
     assert_eq!(output.status.code(), Some(1));

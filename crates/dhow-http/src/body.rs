@@ -1,5 +1,6 @@
 //! A request's body: bounded in size, and in how long it may pause.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -82,7 +83,12 @@ fn too_large(cap: u64) -> Failure {
     Failure::new(Reason::PayloadTooLarge, format!("the request's body is larger than {cap} bytes"))
 }
 
+/// What was sent is malformed, or the client went away in the middle of it.
 fn broken(error: &hyper::Error) -> Failure {
-    // A client that goes away in the middle looks like this too.
-    Failure::new(Reason::BadRequest, format!("the request's body broke off: {error}"))
+    let io = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    let is_malformed = io.is_some_and(|error| {
+        matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
+    });
+    let reason = if is_malformed { Reason::BadRequest } else { Reason::Cancelled };
+    Failure::new(reason, format!("the request's body broke off: {error}"))
 }

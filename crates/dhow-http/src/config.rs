@@ -10,7 +10,7 @@ pub struct Config {
     /// Connections at once; the next ones wait in the kernel's backlog.
     pub connections: usize,
     /// From the connection, or the last answer, to the end of a request's head. Also how long an
-    /// idle connection is kept.
+    /// idle connection is kept; in HTTP/2, up to twice that.
     pub head_timeout: Duration,
     /// Bytes of a request's head; more is 431.
     pub head_bytes: usize,
@@ -20,7 +20,8 @@ pub struct Config {
     pub streams: u32,
     /// The longest pause inside a request's body; then 408.
     pub body_stall: Duration,
-    /// The longest time that a client may take no byte of its answer; then it is cut.
+    /// The longest time that a client may take no byte of its answer, or in HTTP/2 less than
+    /// 64 KiB of one that goes on; then the connection, or that stream, is cut.
     pub write_stall: Duration,
     /// How long serving goes on after readiness has failed, at the end.
     pub drain_delay: Duration,

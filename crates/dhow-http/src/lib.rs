@@ -10,6 +10,9 @@ pub mod config;
 pub mod id;
 pub mod server;
 
+mod connection;
+mod link;
+mod outgoing;
 mod stall;
 
 pub use answer::PlatformBody;

@@ -1,11 +1,10 @@
 //! Listeners, worker threads, connections, and their end.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,16 +13,15 @@ use dhow_core::outcome::Failure;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::stall::Stall;
+use crate::connection;
+use crate::link::Link;
 
 /// Answers requests.
 pub trait Service: Send + Sync + 'static {
@@ -75,7 +73,7 @@ struct Lane {
 struct Accepted {
     stream: StdStream,
     peer: SocketAddr,
-    _place: tokio::sync::OwnedSemaphorePermit,
+    place: tokio::sync::OwnedSemaphorePermit,
     live: Live,
 }
 
@@ -175,7 +173,7 @@ async fn accept(listener: TcpListener, lanes: Vec<Lane>, shared: Arc<Shared>) {
         let live = Live(lane.live.clone(), shared.clone());
         if let Ok(stream) = stream.into_std() {
             // A worker ends only after the acceptors.
-            drop(lane.connections.send(Accepted { stream, peer, _place: place, live }));
+            drop(lane.connections.send(Accepted { stream, peer, place, live }));
         }
     }
 }
@@ -201,14 +199,33 @@ fn worker<S: Service>(
     std::thread::Builder::new().name(format!("dhow-worker-{index}")).spawn(move || {
         runtime.block_on(async {
             let tasks = TaskTracker::new();
+            let mut links: Vec<Weak<Link>> = Vec::new();
+            let idle = shared.config.head_timeout;
+            let mut sweep = interval_at(Instant::now() + idle, idle);
             loop {
                 let accepted = tokio::select! {
                     () = shared.closing.cancelled() => break,
                     accepted = connections.recv() => accepted,
+                    _ = sweep.tick() => {
+                        links.retain(|link| link.upgrade().inspect(|link| link.sweep()).is_some());
+                        continue;
+                    }
                 };
                 let Some(accepted) = accepted else { break };
-                tasks.spawn(serve(accepted, service.clone(), shared.clone()));
+                let Accepted { stream, peer, place, live } = accepted;
+                let link = Arc::new(Link::default());
+                if links.len() == links.capacity() {
+                    links.retain(|link| link.strong_count() > 0);
+                    links.reserve(links.len().max(64));
+                }
+                links.push(Arc::downgrade(&link));
+                let (service, shared) = (service.clone(), shared.clone());
+                tasks.spawn(async move {
+                    connection::serve(stream, peer, link, service, &shared.config).await;
+                    drop((place, live));
+                });
             }
+            links.iter().filter_map(Weak::upgrade).for_each(|link| link.end());
             tasks.close();
             tokio::select! {
                 () = tasks.wait() => {}
@@ -218,50 +235,4 @@ fn worker<S: Service>(
         // Guests that outlive their answers end here with their runtime.
         runtime.shutdown_background();
     })
-}
-
-/// Serves one connection to its end.
-async fn serve<S: Service>(accepted: Accepted, service: Arc<S>, shared: Arc<Shared>) {
-    let Accepted { stream, peer, _place, live } = accepted;
-    let (Ok(stream), config) = (TcpStream::from_std(stream), &shared.config) else { return };
-    let Ok(local) = stream.local_addr() else { return };
-    let ends = Connection { peer, local };
-    let service = service_fn(move |request| {
-        let service = service.clone();
-        async move { Ok::<_, Infallible>(service.answer(request, ends).await) }
-    });
-    let builder = protocol(config);
-    let io = TokioIo::new(Stall::new(stream, config.write_stall, config.head_timeout));
-    let connection = builder.serve_connection(io, service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shared.closing.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, error, "a connection broke off");
-    }
-    drop(live);
-}
-
-fn protocol(config: &Config) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.head_timeout)
-        .max_buf_size(config.head_bytes.max(8192))
-        .max_headers(config.head_fields);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(config.streams)
-        .max_header_list_size(u32::try_from(config.head_bytes).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(20)
-        .keep_alive_interval(config.head_timeout)
-        .keep_alive_timeout(config.head_timeout);
-    builder
 }

@@ -2,15 +2,21 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use crate::link::Link;
+
 /// How every HTTP/2 connection begins (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long a client that is still writing may take to see the answer, at the end.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Fails a write that makes no progress for `limit`, and a connection that does not show within
 /// `begin` which HTTP it speaks: the protocols' own timeouts run only from then on.
@@ -21,12 +27,20 @@ pub(crate) struct Stall {
     timer: Option<Pin<Box<Sleep>>>,
     /// Runs while all that came, so many bytes, may still become the preface.
     begin: Option<(Pin<Box<Sleep>>, usize)>,
+    link: Arc<Link>,
+    /// Runs from the end of writing.
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stall {
-    pub(crate) fn new(stream: TcpStream, limit: Duration, begin: Duration) -> Self {
+    pub(crate) fn new(
+        stream: TcpStream,
+        link: Arc<Link>,
+        limit: Duration,
+        begin: Duration,
+    ) -> Self {
         let begin = Some((Box::pin(tokio::time::sleep(begin)), 0));
-        Self { stream, limit, timer: None, begin }
+        Self { stream, limit, timer: None, begin, link, lingering: None }
     }
 
     /// Looks at what just came, while the protocol is not known.
@@ -47,6 +61,7 @@ impl Stall {
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.timer = None;
+            self.link.active();
             return written;
         }
         let limit = self.limit;
@@ -104,6 +119,24 @@ impl AsyncWrite for Stall {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            if !this.link.lingers() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        // A socket that is closed with bytes unread resets the connection, and the answer may be
+        // lost on its way: what comes is read and forgotten until the client closes.
+        let timer = this.lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        let mut forgotten = [0; 8 << 10];
+        while timer.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut forgotten);
+            let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }

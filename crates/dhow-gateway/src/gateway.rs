@@ -15,7 +15,7 @@ use dhow_http::answer::{self, PlatformBody};
 use dhow_http::{Connection, RequestBody, Service, id};
 use http::header::{CONNECTION, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
 use crate::metrics::Metrics;
@@ -73,11 +73,15 @@ impl<I: Invoke> Gateway<I> {
     ) -> Response<PlatformBody<I::Body>> {
         let received = Instant::now();
         let full_uri = request.uri().clone();
+        if let Err(failure) = check_host(&request) {
+            self.metrics.refused(failure.reason);
+            return answer::failure(&failure, Some(id));
+        }
         let (endpoint, script_name) = match self.find(&request) {
             Lookup::Found(endpoint, script_name) => (endpoint, script_name),
             Lookup::MethodNotAllowed(allowed) => {
                 self.metrics.refused(Reason::MethodNotAllowed);
-                return answer::method_not_allowed(&allowed);
+                return answer::method_not_allowed(&allowed, id);
             }
             Lookup::None => return self.without_function(full_uri.path(), id),
         };
@@ -91,6 +95,7 @@ impl<I: Invoke> Gateway<I> {
             Ok(body) => {
                 let request = Request::from_parts(head, body);
                 let (peer, local) = (ends.peer, ends.local);
+                let full_uri = origin_form(full_uri);
                 let call = Call { id, request, full_uri, script_name, peer, local, received };
                 self.invoke.invoke(&endpoint.target, call).await
             }
@@ -102,6 +107,8 @@ impl<I: Invoke> Gateway<I> {
         match answered {
             Ok(mut response) => {
                 strip(response.headers_mut());
+                // It says that the platform answers, which is not for guests to say.
+                response.headers_mut().remove(answer::REASON);
                 response.map(PlatformBody::Guest)
             }
             Err(failure) => answer::failure(&failure, Some(id)),
@@ -169,6 +176,26 @@ where
     }
 }
 
+/// A request of HTTP/1.1 names one host (RFC 9112 section 3.2). What others may read another way
+/// than we do is not passed on.
+fn check_host<B>(request: &Request<B>) -> Result<(), Failure> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let message = match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => "the request has more than one header Host",
+        (None, _) if request.version() == Version::HTTP_11 => "the request has no header Host",
+        _ => return Ok(()),
+    };
+    Err(Failure::new(Reason::BadRequest, message))
+}
+
+/// The path and query of a URI that may name scheme and host, too.
+fn origin_form(uri: Uri) -> Uri {
+    match uri.authority() {
+        None => uri,
+        Some(_) => uri.path_and_query().cloned().map_or(uri, Uri::from),
+    }
+}
+
 /// For a function called by its own path: what follows that path. A declared route keeps its
 /// path whole.
 fn below<'p>(path: &'p str, base: &str) -> Option<&'p str> {
@@ -216,11 +243,14 @@ fn forward(headers: &mut HeaderMap, peer: SocketAddr, uri: &Uri) {
 
 /// Removes what belongs to one connection only.
 fn strip(headers: &mut HeaderMap) {
-    if let Some(connection) = headers.remove(CONNECTION) {
-        let named = connection.to_str().unwrap_or_default();
-        for name in named.split(',').map(str::trim) {
+    if headers.contains_key(CONNECTION) {
+        let lists: Vec<_> = headers.get_all(CONNECTION).iter().cloned().collect();
+        let names = lists.iter().filter_map(|list| list.to_str().ok()).flat_map(|l| l.split(','));
+        // `Connection: host` would take away what the request is routed by.
+        for name in names.map(str::trim).filter(|name| !name.eq_ignore_ascii_case("host")) {
             headers.remove(name);
         }
+        headers.remove(CONNECTION);
     }
     for name in &HOP_BY_HOP {
         headers.remove(name);
@@ -248,17 +278,42 @@ mod tests {
     }
 
     #[test]
+    fn a_request_names_one_host() {
+        let request = |version, hosts: &[&'static str]| {
+            let mut request = Request::builder().version(version);
+            for host in hosts {
+                request = request.header(HOST, *host);
+            }
+            request.body(()).unwrap()
+        };
+        assert_eq!(check_host(&request(Version::HTTP_11, &["a"])), Ok(()));
+        assert_eq!(check_host(&request(Version::HTTP_10, &[])), Ok(()));
+        assert_eq!(check_host(&request(Version::HTTP_2, &[])), Ok(()));
+        assert!(check_host(&request(Version::HTTP_11, &[])).is_err());
+        assert!(check_host(&request(Version::HTTP_11, &["a", "b"])).is_err());
+    }
+
+    #[test]
+    fn guests_are_told_path_and_query_alone() {
+        for sent in ["http://h:1/a%20b?c=d", "/a%20b?c=d"] {
+            assert_eq!(origin_form(sent.parse().unwrap()).to_string(), "/a%20b?c=d");
+        }
+    }
+
+    #[test]
     fn connection_headers_stay_and_the_chain_grows() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("connection", "close, x-mine"),
+            ("connection", "Host, x-other"),
             ("x-mine", "1"),
+            ("x-other", "1"),
             ("te", "trailers"),
             ("x-forwarded-for", "10.0.0.1"),
             ("host", "example.com"),
             ("accept", "*/*"),
         ] {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         forward(&mut headers, "192.0.2.1:5".parse().unwrap(), &Uri::from_static("/"));
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();

@@ -52,11 +52,11 @@ pub fn failure<B>(failure: &Failure, call: Option<CallId>) -> Response<PlatformB
 }
 
 /// Answers a request for a route that exists for other methods.
-pub fn method_not_allowed<B>(allowed: &[Method]) -> Response<PlatformBody<B>> {
+pub fn method_not_allowed<B>(allowed: &[Method], call: CallId) -> Response<PlatformBody<B>> {
     let methods: Vec<_> = allowed.iter().map(Method::as_str).collect();
     let methods = methods.join(", ");
     let message = format!("this route takes {methods}");
-    let mut response = failure(&Failure::new(Reason::MethodNotAllowed, message), None);
+    let mut response = failure(&Failure::new(Reason::MethodNotAllowed, message), Some(call));
     if let Ok(methods) = HeaderValue::try_from(methods) {
         response.headers_mut().insert(ALLOW, methods);
     }

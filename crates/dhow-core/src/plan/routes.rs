@@ -4,7 +4,8 @@
 //! longest suffix on, then routes for any host. Inside a host the more literal path wins, segment
 //! by segment: `/a/b` before `/a/{x}` before `/a/*`. Then the method: a path with routes for
 //! other methods only is `MethodNotAllowed`, and no less literal path is tried. A route for GET
-//! answers HEAD too. Paths are compared as they were sent: nothing is decoded or normalised.
+//! answers HEAD too, where none is declared for HEAD. Paths are compared as they were sent:
+//! nothing is decoded or normalised.
 //!
 //! The tree is our own because matchit, the usual crate, refuses a `{x}` beside a `/*` in some
 //! orders of insertion.
@@ -50,20 +51,20 @@ struct Paths<T> {
 struct Entry<T> {
     /// None is every method.
     methods: Vec<Method>,
-    /// The route without its `/*`.
-    base: String,
+    /// Segments of the route without its `/*`.
+    depth: usize,
     target: T,
 }
 
 /// What a lookup found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Match<'t, T> {
+pub enum Match<'t, 'p, T> {
     /// The route's target.
     Found {
         /// What the table holds for it.
         target: &'t T,
-        /// The route as declared, without a trailing `/*`.
-        base: &'t str,
+        /// The part of the path that the route took, without what its `/*` stands for.
+        base: &'p str,
     },
     /// There are routes for the path, for these methods.
     MethodNotAllowed(Vec<Method>),
@@ -78,9 +79,9 @@ impl<T: Clone> RouteTable<T> {
         let mut table = Self { hosts: HashMap::new(), suffixes: Vec::new(), any: None };
         for (routes, target) in routes {
             for route in routes {
-                let base = route.path.trim_end_matches("/*").to_owned();
-                let methods = route.methods.clone();
-                let entry = Entry { methods, base, target: target.clone() };
+                let base = route.path.strip_suffix("/*").unwrap_or(&route.path);
+                let (methods, depth) = (route.methods.clone(), base.matches('/').count());
+                let entry = Entry { methods, depth, target: target.clone() };
                 table.paths(route.host.as_deref()).insert(&route.path, entry);
             }
         }
@@ -104,7 +105,7 @@ impl<T: Clone> RouteTable<T> {
     }
 
     /// The route for a request. `host` may carry a port.
-    pub fn find(&self, host: Option<&str>, method: &Method, path: &str) -> Match<'_, T> {
+    pub fn find<'p>(&self, host: Option<&str>, method: &Method, path: &'p str) -> Match<'_, 'p, T> {
         let host = host.map(normal_host);
         let host = host.as_deref().unwrap_or_default();
         let tables = self
@@ -115,7 +116,7 @@ impl<T: Clone> RouteTable<T> {
             .chain(&self.any);
         for paths in tables {
             if let Some(entries) = paths.find(path.strip_prefix('/')) {
-                return choose(entries, method);
+                return choose(entries, method, path);
             }
         }
         Match::None
@@ -146,11 +147,14 @@ pub fn check<'a>(
 
 /// Whether some request would belong to both routes with equal right.
 fn overlap(one: &Route, other: &Route) -> bool {
-    let host = |route: &Route| route.host.as_deref().map(str::to_ascii_lowercase);
+    let same_host = match (&one.host, &other.host) {
+        (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
+        (one, other) => one.is_none() && other.is_none(),
+    };
     let methods = one.methods.is_empty()
         || other.methods.is_empty()
         || one.methods.iter().any(|method| other.methods.contains(method));
-    methods && host(one) == host(other) && shape(&one.path) == shape(&other.path)
+    methods && same_host && is_same_path(&one.path, &other.path)
 }
 
 fn print(route: &Route) -> String {
@@ -164,11 +168,10 @@ fn print(route: &Route) -> String {
     }
 }
 
-/// The path without the names of its parameters, which don't tell paths apart.
-fn shape(path: &str) -> String {
-    let segments: Vec<_> =
-        path.split('/').map(|segment| if is_parameter(segment) { "{}" } else { segment }).collect();
-    segments.join("/")
+/// Whether two routes have the same path: the names of parameters don't tell paths apart.
+fn is_same_path(one: &str, other: &str) -> bool {
+    let shape = |segment| if is_parameter(segment) { "{}" } else { segment };
+    one.split('/').map(shape).eq(other.split('/').map(shape))
 }
 
 fn is_parameter(segment: &str) -> bool {
@@ -219,34 +222,34 @@ impl<T> Default for Paths<T> {
 /// The routes for one path: those that name it, then those that it lies below.
 struct Entries<'t, T>(&'t [Entry<T>], &'t [Entry<T>]);
 
-impl<'t, T> Entries<'t, T> {
+impl<T> Entries<'_, T> {
     fn is_empty(&self) -> bool {
         self.0.is_empty() && self.1.is_empty()
     }
-
-    fn iter(&self) -> impl Iterator<Item = &'t Entry<T>> + use<'t, T> {
-        self.0.iter().chain(self.1)
-    }
 }
 
-fn choose<'t, T>(entries: Entries<'t, T>, method: &Method) -> Match<'t, T> {
-    let allows = |entry: &&Entry<T>| {
-        entry.methods.is_empty()
-            || entry.methods.contains(method)
-            || (method == Method::HEAD && entry.methods.contains(&Method::GET))
+fn choose<'t, 'p, T>(entries: Entries<'t, T>, method: &Method, path: &'p str) -> Match<'t, 'p, T> {
+    let takes = |method: &Method, entries: &'t [Entry<T>]| {
+        entries.iter().find(|entry| entry.methods.is_empty() || entry.methods.contains(method))
     };
-    match entries.iter().find(allows) {
-        Some(entry) => Match::Found { target: &entry.target, base: &entry.base },
-        None => {
-            let mut allowed: Vec<Method> = Vec::new();
-            for method in entries.iter().flat_map(|entry| &entry.methods) {
-                if !allowed.contains(method) {
-                    allowed.push(method.clone());
-                }
-            }
-            Match::MethodNotAllowed(allowed)
+    for entries in [entries.0, entries.1] {
+        let instead = || takes(&Method::GET, entries).filter(|_| method == Method::HEAD);
+        if let Some(entry) = takes(method, entries).or_else(instead) {
+            return Match::Found { target: &entry.target, base: first(path, entry.depth) };
         }
     }
+    let mut allowed: Vec<Method> = Vec::new();
+    for method in entries.0.iter().chain(entries.1).flat_map(|entry| &entry.methods) {
+        if !allowed.contains(method) {
+            allowed.push(method.clone());
+        }
+    }
+    Match::MethodNotAllowed(allowed)
+}
+
+/// The first `depth` segments of a path.
+fn first(path: &str, depth: usize) -> &str {
+    path.match_indices('/').nth(depth).map_or(path, |(end, _)| &path[..end])
 }
 
 /// The host in lower case, without a port. `[::1]:80` keeps its brackets.
@@ -273,6 +276,11 @@ mod tests {
 
     fn table(routes: &[(Route, &'static str)]) -> RouteTable<&'static str> {
         RouteTable::new(routes.iter().map(|(route, target)| (std::slice::from_ref(route), *target)))
+    }
+
+    fn shape(path: &str) -> String {
+        let shape = |segment| if is_parameter(segment) { "{}" } else { segment };
+        path.split('/').map(shape).collect::<Vec<_>>().join("/")
     }
 
     fn found(table: &RouteTable<&'static str>, host: &str, path: &str) -> &'static str {
@@ -342,6 +350,42 @@ mod tests {
         let allowed = vec![Method::GET, Method::POST];
         assert_eq!(at(Method::PUT, "/a"), Match::MethodNotAllowed(allowed));
         assert!(matches!(at(Method::PUT, "/b"), Match::Found { target: &"all", base: "/b" }));
+    }
+
+    #[test]
+    fn head_goes_to_whom_it_was_declared_for() {
+        let table = table(&[
+            (route(None, "/a", &[Method::GET]), "get"),
+            (route(None, "/a", &[Method::HEAD]), "head"),
+            (route(None, "/b", &[Method::GET]), "get"),
+            (route(None, "/b/*", &[]), "all"),
+        ]);
+        let at = |path: &'static str| table.find(None, &Method::HEAD, path);
+        assert!(matches!(at("/a"), Match::Found { target: &"head", .. }));
+        assert!(matches!(at("/b"), Match::Found { target: &"get", .. }));
+    }
+
+    #[test]
+    fn the_base_is_what_the_route_took() {
+        let table = table(&[
+            (route(None, "/*", &[]), "root"),
+            (route(None, "/a/", &[]), "slash"),
+            (route(None, "/u/{id}", &[]), "parameter"),
+            (route(None, "/u/{id}/*", &[]), "below"),
+        ]);
+        for (path, took) in [
+            ("/", ""),
+            ("/x/y", ""),
+            ("/a/", "/a/"),
+            ("/u/7", "/u/7"),
+            ("/u/7/", "/u/7"),
+            ("/u/7/x//y", "/u/7"),
+        ] {
+            match table.find(None, &Method::GET, path) {
+                Match::Found { base, .. } => assert_eq!(base, took, "{path}"),
+                other => panic!("{path}: {other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub struct FunctionMetrics {
     instantiate: Histogram,
     /// `ok`, then [`Reason::ALL`]; made at first use, so that only what happened is shown.
     outcomes: [OnceLock<IntCounter>; Reason::ALL.len() + 1],
+    /// The series are removed, and no call that still runs may make one again.
+    forgotten: Mutex<bool>,
 }
 
 impl Metrics {
@@ -194,23 +196,9 @@ impl Metrics {
             load: families.cold_start.with_label_values(&["load"]),
             instantiate: families.cold_start.with_label_values(&["instantiate"]),
             outcomes: std::array::from_fn(|_| OnceLock::new()),
+            forgotten: Mutex::new(false),
             families,
             labels,
-        }
-    }
-
-    /// Removes the series of a function that is no more.
-    pub fn forget(&self, name: &FunctionName) {
-        let families = &self.0;
-        let labels = [name.namespace.as_str(), name.name.as_str()];
-        // A series that was never made can't be removed, which is just as well.
-        drop(families.duration.remove_label_values(&labels));
-        drop(families.cpu.remove_label_values(&labels));
-        drop(families.peak_memory.remove_label_values(&labels));
-        drop(families.in_flight.remove_label_values(&labels));
-        for outcome in Reason::ALL.iter().map(|reason| reason.as_str()).chain([OK]) {
-            let labels = [labels[0], labels[1], outcome];
-            drop(families.invocations.remove_label_values(&labels));
         }
     }
 
@@ -268,13 +256,9 @@ impl FunctionMetrics {
     pub fn ended(&self, outcome: &Outcome) {
         self.in_flight.dec();
         let reason = outcome.failure.as_ref().map(|failure| failure.reason);
-        let index = reason.and_then(|reason| Reason::ALL.iter().position(|one| *one == reason));
-        let counter = self.outcomes[index.map_or(0, |index| index + 1)].get_or_init(|| {
-            let [namespace, function] = &self.labels;
-            let outcome = reason.map_or(OK, Reason::as_str);
-            self.families.invocations.with_label_values(&[namespace, function, outcome])
-        });
-        counter.inc();
+        if let Some(counter) = self.counter(reason) {
+            counter.inc();
+        }
         self.duration.observe(outcome.wall.as_secs_f64());
         self.cpu.inc_by(outcome.cpu.as_secs_f64());
         if outcome.peak_memory > 0 {
@@ -285,6 +269,38 @@ impl FunctionMetrics {
             self.load.observe(outcome.phases.load.as_secs_f64());
             self.instantiate.observe(outcome.phases.instantiate.as_secs_f64());
         }
+    }
+
+    /// Removes the series: the function is no more. Calls that still run leave none.
+    pub fn forget(&self) {
+        let mut forgotten = self.forgotten.lock();
+        *forgotten = true;
+        let (families, labels) = (&self.families, &self.labels);
+        // A series that was never made can't be removed, which is just as well.
+        drop(families.duration.remove_label_values(labels));
+        drop(families.cpu.remove_label_values(labels));
+        drop(families.peak_memory.remove_label_values(labels));
+        drop(families.in_flight.remove_label_values(labels));
+        let [namespace, function] = labels;
+        for outcome in Reason::ALL.iter().map(|reason| reason.as_str()).chain([OK]) {
+            drop(families.invocations.remove_label_values(&[namespace, function, outcome]));
+        }
+    }
+
+    fn counter(&self, reason: Option<Reason>) -> Option<&IntCounter> {
+        let index = reason.and_then(|reason| Reason::ALL.iter().position(|one| *one == reason));
+        let place = &self.outcomes[index.map_or(0, |index| index + 1)];
+        if let Some(counter) = place.get() {
+            return Some(counter);
+        }
+        let forgotten = self.forgotten.lock();
+        (!*forgotten).then(|| {
+            place.get_or_init(|| {
+                let [namespace, function] = &self.labels;
+                let outcome = reason.map_or(OK, Reason::as_str);
+                self.families.invocations.with_label_values(&[namespace, function, outcome])
+            })
+        })
     }
 }
 
@@ -367,8 +383,14 @@ mod tests {
         assert!(!text.contains("outcome=\"trap\""));
         function.ended(&outcome(Some(Failure::new(Reason::Trap, "x"))));
         assert!(metrics.render().contains("outcome=\"trap\""));
-        metrics.forget(&name);
+        function.forget();
+        // A call that outlives its function must not bring a series back.
+        function.ended(&outcome(Some(Failure::new(Reason::Memory, "x"))));
         assert!(!metrics.render().contains(label));
+        metrics.function(&name).started();
+        let text = metrics.render();
+        assert!(text.contains(&format!("dhow_calls_in_flight{{{label}}} 1")), "{text}");
+        assert!(!text.contains("outcome="), "{text}");
     }
 
     #[test]

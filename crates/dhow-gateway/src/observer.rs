@@ -1,8 +1,8 @@
 //! What calls did: figures, the last outcomes of each function, and the lines that guests wrote.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dhow_core::call::CallId;
@@ -31,10 +31,12 @@ struct Inner {
 /// What is known of one function, over its revisions.
 struct FunctionState {
     name: FunctionName,
-    metrics: FunctionMetrics,
+    /// Made by the first call: a function that nobody calls has no series.
+    metrics: OnceLock<FunctionMetrics>,
     in_flight: AtomicU64,
     calls: AtomicU64,
     failures: AtomicU64,
+    forgotten: AtomicBool,
     /// Oldest first, each with the milliseconds since 1970 of its end.
     last: Mutex<VecDeque<(Outcome, u64)>>,
 }
@@ -67,10 +69,14 @@ impl Observer {
         })
     }
 
-    /// Forgets a function that is no more.
+    /// Forgets a function that is no more. Its calls that still run leave nothing.
     pub fn forget(&self, name: &FunctionName) {
-        self.0.functions.lock().remove(name);
-        self.0.metrics.forget(name);
+        // Both under the lock, lest the series of a successor with this name be removed.
+        let mut functions = self.0.functions.lock();
+        if let Some(function) = functions.remove(name) {
+            function.forgotten.store(true, Relaxed);
+            function.metrics.forget();
+        }
     }
 
     fn state(&self, name: &FunctionName) -> Arc<FunctionState> {
@@ -78,10 +84,11 @@ impl Observer {
         let state = functions.entry(name.clone()).or_insert_with(|| {
             Arc::new(FunctionState {
                 name: name.clone(),
-                metrics: self.0.metrics.function(name),
+                metrics: OnceLock::new(),
                 in_flight: AtomicU64::new(0),
                 calls: AtomicU64::new(0),
                 failures: AtomicU64::new(0),
+                forgotten: AtomicBool::new(false),
                 last: Mutex::default(),
             })
         });
@@ -104,7 +111,7 @@ impl Observe for Observer {
         Arc::new(Recorder {
             function: self.state(&revision.function),
             revision: revision.number,
-            logs: self.0.logs.clone(),
+            observer: self.clone(),
         })
     }
 }
@@ -113,17 +120,28 @@ impl Observe for Observer {
 struct Recorder {
     function: Arc<FunctionState>,
     revision: u64,
-    logs: Logs,
+    observer: Observer,
+}
+
+impl Recorder {
+    fn metrics(&self) -> &FunctionMetrics {
+        let make = || self.observer.0.metrics.function(&self.function.name);
+        self.function.metrics.get_or_init(make)
+    }
 }
 
 impl Record for Recorder {
     fn started(&self) {
         self.function.in_flight.fetch_add(1, Relaxed);
-        self.function.metrics.started();
+        self.metrics().started();
     }
 
     fn line(&self, call: CallId, stream: Stream, line: &[u8]) {
-        self.logs.write(
+        if self.function.forgotten.load(Relaxed) {
+            // Else the next function of this name would find it in its log.
+            return;
+        }
+        self.observer.0.logs.write(
             &self.function.name,
             LogLine {
                 time_ms: now_ms(),
@@ -135,14 +153,16 @@ impl Record for Recorder {
         );
     }
 
-    fn ended(&self, outcome: Outcome) {
+    fn ended(&self, mut outcome: Outcome) {
         let function = &self.function;
         function.in_flight.fetch_sub(1, Relaxed);
         function.calls.fetch_add(1, Relaxed);
-        if outcome.failure.is_some() {
+        if let Some(failure) = &mut outcome.failure {
             function.failures.fetch_add(1, Relaxed);
+            // The guest's own words went to the caller. They may be large, and secret.
+            failure.body = None;
         }
-        function.metrics.ended(&outcome);
+        self.metrics().ended(&outcome);
         let mut last = function.last.lock();
         if last.len() == KEPT {
             last.pop_front();
@@ -167,7 +187,7 @@ mod tests {
     use dhow_core::outcome::{Failure, Phases, Reason};
 
     use super::*;
-    use crate::logs::Config;
+    use crate::logs::{Config, Query};
 
     fn outcome(call: u128, failure: Option<Failure>) -> Outcome {
         Outcome {
@@ -184,6 +204,17 @@ mod tests {
         }
     }
 
+    fn revision(name: &FunctionName, number: u64) -> Revision {
+        Revision {
+            function: name.clone(),
+            number,
+            digest: Digest::from_bytes([0; 32]),
+            program: String::new(),
+            abi: Abi::Http,
+            template: Template::default(),
+        }
+    }
+
     #[test]
     fn the_last_outcomes_are_kept_and_everything_is_counted() {
         let folder = tempfile::tempdir().unwrap();
@@ -192,17 +223,13 @@ mod tests {
         let observer = Observer::new(metrics, logs);
         let name = FunctionName::parse("f").unwrap();
         assert!(observer.function(&name).is_none());
-        let record = observer.record(&Revision {
-            function: name.clone(),
-            number: 1,
-            digest: Digest::from_bytes([0; 32]),
-            program: String::new(),
-            abi: Abi::Http,
-            template: Template::default(),
-        });
+        let record = observer.record(&revision(&name, 1));
         for call in 0..300 {
             record.started();
-            let failure = (call % 3 == 0).then(|| Failure::new(Reason::Trap, "x"));
+            let failure = (call % 3 == 0).then(|| Failure {
+                body: Some(vec![0; 1024].into()),
+                ..Failure::new(Reason::Trap, "x")
+            });
             record.ended(outcome(call, failure));
         }
         record.started();
@@ -212,7 +239,30 @@ mod tests {
         assert_eq!(view.outcomes(1, None)[0].0.call, CallId(299));
         assert_eq!(view.outcomes(9, Some(CallId(250))).len(), 1);
         assert!(view.outcomes(9, Some(CallId(1))).is_empty());
+        let failed = view.outcomes(1, Some(CallId(297))).remove(0).0.failure.unwrap();
+        assert_eq!(failed, Failure::new(Reason::Trap, "x"));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_outlives_its_function_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Metrics::new();
+        let logs = Logs::start(Config::new(folder.path().to_owned()), &metrics).unwrap();
+        let observer = Observer::new(metrics.clone(), logs.clone());
+        let name = FunctionName::parse("f").unwrap();
+        let old = observer.record(&revision(&name, 1));
+        old.started();
         observer.forget(&name);
         assert!(observer.function(&name).is_none());
+        let new = observer.record(&revision(&name, 2));
+        old.line(CallId(1), Stream::Stdout, b"old");
+        old.ended(outcome(1, None));
+        new.line(CallId(2), Stream::Stdout, b"new");
+        logs.flush().await;
+        let lines = logs.read(&name, &Query::default()).unwrap();
+        assert_eq!(lines.iter().map(|line| line.line.as_str()).collect::<Vec<_>>(), ["new"]);
+        let view = observer.function(&name).unwrap();
+        assert_eq!((view.in_flight, view.calls), (0, 0));
+        assert!(!metrics.render().contains("outcome=\"ok\""));
     }
 }

@@ -1,1 +1,49 @@
-fn main() {}
+//! The verbs of development. `./x VERB` installs what a verb needs and calls it here.
+
+mod demo;
+mod shell;
+mod steps;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: ./x VERB
+  demo [--check]  build dhow, start it, deploy the samples; --check calls each once and ends
+  test            every test there is
+  check           formatting, lints and the rules of this tree: the quick part of `test`
+  tidy            the rules of this tree alone
+  guests          build the guests that are not committed
+  fuzz            the fuzz targets, each with its planted bug
+  bench [ARGS]    measure dhow beside its peers; --help has the arguments";
+
+#[expect(clippy::print_stderr, reason = "a tool for a terminal")]
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let verb = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let done = match verb.as_str() {
+        "demo" => demo::run(rest.iter().any(|arg| arg == "--check")),
+        "test" => steps::run(steps::ALL),
+        "check" => steps::run(steps::QUICK),
+        "tidy" => tidy::run(),
+        "guests" => shell::run("guests/build.sh", &["all"]),
+        "fuzz" => shell::run("bash", &["fuzz/check.sh"]),
+        "bench" => bench(&rest),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(args: &[String]) -> Result<(), String> {
+    shell::run("cargo", &["build", "--release", "-p", "dhow", "-p", "dhow-bench"])?;
+    let program = shell::target_folder()?.join("release/dhow-bench");
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    shell::run(&program.to_string_lossy(), &args)
+}

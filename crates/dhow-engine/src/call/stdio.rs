@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dhow_core::outcome::{Failure, Reason};
 use dhow_core::ports::Call;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, request};
 use http_body::Body;
 use wasmtime_wasi::WasiCtxBuilder;
@@ -32,7 +32,7 @@ where
     let mut wasi = running.wasi();
     command::set_args(&mut wasi, flight, &[]);
     let (head, body) = for_guest(flight, call.request).into_parts();
-    set_variables(&mut wasi, &head);
+    set_variables(&mut wasi, &head, body.size_hint().exact());
     wasi.stdin(BodyStdin::new(body));
     let output = Capture::new(flight.clone());
     wasi.stdout(output.stream());
@@ -69,7 +69,8 @@ fn content_type(request: &HeaderMap, flight: &crate::flight::Flight) -> HeaderVa
         .unwrap_or(DEFAULT_TYPE)
 }
 
-fn set_variables(wasi: &mut WasiCtxBuilder, head: &request::Parts) {
+/// `length` is that of the body, where it is known.
+fn set_variables(wasi: &mut WasiCtxBuilder, head: &request::Parts, length: Option<u64>) {
     for name in head.headers.keys().filter(|name| **name != HOST) {
         if let Some(value) = text(head.headers.get(name)) {
             wasi.env(format!("Http_{}", go_name(name)), value);
@@ -77,15 +78,14 @@ fn set_variables(wasi: &mut WasiCtxBuilder, head: &request::Parts) {
     }
     wasi.env("Http_Method", head.method.as_str());
     // -1 stands for "unknown", as Go's net/http says it.
-    let length = text(head.headers.get(CONTENT_LENGTH));
-    let length = match (&length, head.headers.contains_key(TRANSFER_ENCODING)) {
-        (Some(length), _) => length,
-        (None, true) => "-1",
-        (None, false) => "0",
-    };
-    wasi.env("Http_ContentLength", length);
+    let unknown = length.is_none();
+    let length = length.map_or("-1".to_owned(), |length| length.to_string());
+    wasi.env("Http_ContentLength", &length);
     if !head.headers.contains_key(CONTENT_LENGTH) {
-        wasi.env("Http_Content_Length", length);
+        wasi.env("Http_Content_Length", &length);
+    }
+    if unknown {
+        wasi.env("Http_Transfer_Encoding", "chunked");
     }
     if let Some(query) = head.uri.query().filter(|query| !query.is_empty()) {
         wasi.env("Http_Query", query);

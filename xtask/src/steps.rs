@@ -1,0 +1,69 @@
+//! The tests, step by step, each with its time.
+
+use std::time::Instant;
+
+use crate::{shell, tidy};
+
+/// One step: its name, and what it does.
+type Step = (&'static str, fn() -> Result<(), String>);
+
+/// Everything.
+pub(crate) const ALL: &[Step] = &[
+    ("fmt", fmt),
+    ("tidy", tidy::run),
+    ("deny", deny),
+    ("guests", guests),
+    ("clippy", clippy),
+    ("test", test),
+    ("fuzz", fuzz),
+];
+
+/// What takes little time.
+pub(crate) const QUICK: &[Step] = &[("fmt", fmt), ("tidy", tidy::run), ("clippy", clippy)];
+
+/// Runs the steps in order, to the first that fails.
+#[expect(clippy::print_stdout, reason = "a tool for a terminal")]
+pub(crate) fn run(steps: &[Step]) -> Result<(), String> {
+    let mut passed = 0;
+    for (name, step) in steps {
+        println!("== {name}");
+        let began = Instant::now();
+        if let Err(why) = step() {
+            println!("steps: {passed} passed, 1 failed");
+            return Err(format!("{name}: {why}"));
+        }
+        println!("== {name} passed in {} s", began.elapsed().as_secs());
+        passed += 1;
+    }
+    println!("steps: {passed} passed, 0 failed");
+    Ok(())
+}
+
+fn fmt() -> Result<(), String> {
+    shell::run("cargo", &["fmt", "--all", "--check"])
+}
+
+fn clippy() -> Result<(), String> {
+    let lint = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+    shell::run("cargo", &lint)
+}
+
+/// Advisories need a database from elsewhere, so they are not part of this.
+fn deny() -> Result<(), String> {
+    shell::run("cargo", &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"])
+}
+
+fn guests() -> Result<(), String> {
+    shell::run("guests/build.sh", &["check"])?;
+    ["go", "js", "python"]
+        .into_iter()
+        .try_for_each(|language| shell::run("guests/build.sh", &[language]))
+}
+
+fn test() -> Result<(), String> {
+    shell::run("cargo", &["test", "--workspace", "--quiet"])
+}
+
+fn fuzz() -> Result<(), String> {
+    shell::run("bash", &["fuzz/check.sh"])
+}

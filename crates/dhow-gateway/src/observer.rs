@@ -75,7 +75,9 @@ impl Observer {
         let mut functions = self.0.functions.lock();
         if let Some(function) = functions.remove(name) {
             function.forgotten.store(true, Relaxed);
-            function.metrics.forget();
+            if let Some(metrics) = function.metrics.get() {
+                metrics.forget();
+            }
         }
     }
 

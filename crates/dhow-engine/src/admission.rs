@@ -66,22 +66,22 @@ mod tests {
 
         let mut second = Box::pin(admission.enter());
         assert!(second.as_mut().poll(&mut cx).is_pending());
-        assert!(pin!(admission.enter()).poll(&mut cx).is_ready_and(|r| r.is_err()));
+        assert!(pin!(admission.enter()).poll(&mut cx).ready_and(|r| r.is_err()));
 
         // Who leaves the queue makes room in it.
         drop(second);
         let mut third = pin!(admission.enter());
         assert!(third.as_mut().poll(&mut cx).is_pending());
         drop(first);
-        assert!(third.as_mut().poll(&mut cx).is_ready_and(|r| r.is_ok()));
+        assert!(third.as_mut().poll(&mut cx).ready_and(|r| r.is_ok()));
     }
 
     trait ReadyAnd<T> {
-        fn is_ready_and(self, check: impl FnOnce(T) -> bool) -> bool;
+        fn ready_and(self, check: impl FnOnce(T) -> bool) -> bool;
     }
 
     impl<T> ReadyAnd<T> for std::task::Poll<T> {
-        fn is_ready_and(self, check: impl FnOnce(T) -> bool) -> bool {
+        fn ready_and(self, check: impl FnOnce(T) -> bool) -> bool {
             match self {
                 Self::Ready(value) => check(value),
                 Self::Pending => false,

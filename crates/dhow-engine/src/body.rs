@@ -9,7 +9,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use dhow_core::outcome::{Failure, Reason};
 use dhow_core::quantity::print_duration;
-use http::Response;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 use wasmtime_wasi_http::WasiBody;
@@ -37,6 +38,9 @@ struct Streamed {
     ahead: VecDeque<Item>,
     /// Bytes that may still be sent.
     left: u64,
+    /// Bytes still to come of a length that the guest declared: with the last of them the answer
+    /// is out, and nobody asks for its end.
+    declared: Option<u64>,
     timer: Option<Pin<Box<Sleep>>>,
     /// When the last piece went out.
     last: Instant,
@@ -79,6 +83,7 @@ impl GuestBody {
             body,
             ahead,
             left,
+            declared: declared_length(&head.headers),
             timer: None,
             last: Instant::now(),
             over: bodiless,
@@ -104,6 +109,10 @@ fn whole(body: &mut WasiBody) -> Result<Bytes, VecDeque<Item>> {
         Poll::Pending => Err(VecDeque::from([Some(Ok(Frame::data(data)))])),
         Poll::Ready(item) => Err(VecDeque::from([Some(Ok(Frame::data(data))), item])),
     }
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 impl Streamed {
@@ -142,6 +151,12 @@ impl Streamed {
                 let limit = self.flight.limits().response_body;
                 let message = format!("the answer is larger than {limit} bytes");
                 return self.cut(Failure::new(Reason::BadResponse, message));
+            }
+        }
+        if let Some(declared) = &mut self.declared {
+            *declared = declared.saturating_sub(length);
+            if *declared == 0 {
+                self.flight.answered();
             }
         }
         self.last = Instant::now();

@@ -32,6 +32,8 @@ pub(crate) struct Flight {
     cold: AtomicBool,
     status: AtomicU16,
     failure: Mutex<Option<Failure>>,
+    /// Bytes of log lines, over both of the guest's outputs.
+    logged: AtomicU64,
     /// The answer went out whole; a call that is dropped before that was given up by its caller.
     answered: AtomicBool,
     place: Mutex<Option<OwnedSemaphorePermit>>,
@@ -55,6 +57,7 @@ impl Flight {
             cold: AtomicBool::new(false),
             status: AtomicU16::new(0),
             failure: Mutex::new(None),
+            logged: AtomicU64::new(0),
             answered: AtomicBool::new(false),
             place: Mutex::new(None),
         })
@@ -124,7 +127,16 @@ impl Flight {
 
     /// Notes why the call fails. The first reason stays: what follows is its consequence.
     pub(crate) fn fail(&self, failure: Failure) -> Failure {
+        if failure.reason == Reason::Cancelled && self.is_answered() {
+            // The guest of an answer that needed no more of it was ended; nobody went away.
+            return failure;
+        }
         self.failure.lock().get_or_insert(failure).clone()
+    }
+
+    /// Counts bytes of log lines; how many they are now.
+    pub(crate) fn logged(&self, bytes: u64) -> u64 {
+        self.logged.fetch_add(bytes, Relaxed) + bytes
     }
 
     pub(crate) fn failure(&self) -> Option<Failure> {

@@ -126,16 +126,22 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn metrics(&self) -> &FunctionMetrics {
-        let make = || self.observer.0.metrics.function(&self.function.name);
-        self.function.metrics.get_or_init(make)
+    fn metrics(&self) -> Option<&FunctionMetrics> {
+        let FunctionState { metrics, forgotten, name, .. } = &*self.function;
+        match metrics.get() {
+            None if forgotten.load(Relaxed) => None,
+            None => Some(metrics.get_or_init(|| self.observer.0.metrics.function(name))),
+            made => made,
+        }
     }
 }
 
 impl Record for Recorder {
     fn started(&self) {
         self.function.in_flight.fetch_add(1, Relaxed);
-        self.metrics().started();
+        if let Some(metrics) = self.metrics() {
+            metrics.started();
+        }
     }
 
     fn line(&self, call: CallId, stream: Stream, line: &[u8]) {
@@ -164,7 +170,9 @@ impl Record for Recorder {
             // The guest's own words went to the caller. They may be large, and secret.
             failure.body = None;
         }
-        self.metrics().ended(&outcome);
+        if let Some(metrics) = self.metrics() {
+            metrics.ended(&outcome);
+        }
         let mut last = function.last.lock();
         if last.len() == KEPT {
             last.pop_front();

@@ -53,7 +53,9 @@ fn describe(error: &Error) -> String {
 /// The failure of a command that ended with `code`.
 pub(super) fn exit(code: i32, meter: &Meter) -> Failure {
     let (reason, message) = match meter.was_refused_memory() {
-        true => (Reason::Memory, format!("the guest was refused memory and ended with code {code}")),
+        true => {
+            (Reason::Memory, format!("the guest was refused memory and ended with code {code}"))
+        }
         false => (Reason::GuestExit, format!("the guest ended with code {code}")),
     };
     Failure { exit: Some(code), ..Failure::new(reason, message) }

@@ -56,11 +56,12 @@ struct Job {
     busy: Busy,
 }
 
-/// Counts a call of an instance while it lives.
+/// One of the calls that an instance serves. An instance that ends in mid-call stays busy: it must
+/// not be given another one in its last moment.
 struct Busy(Arc<AtomicU32>);
 
-impl Drop for Busy {
-    fn drop(&mut self) {
+impl Busy {
+    fn done(self) {
         self.0.fetch_sub(1, Relaxed);
     }
 }
@@ -73,7 +74,7 @@ pub(super) async fn answer(
 ) -> Result<Response<GuestBody>, Failure> {
     let flight = running.flight;
     let (sender, head) = oneshot::channel();
-    dispatch(&running, code, request, sender);
+    dispatch(running, code, request, sender);
     let deadline = tokio::time::Instant::from_std(flight.deadline());
     let head = match timeout_at(deadline, head).await {
         Ok(head) => head,
@@ -90,9 +91,10 @@ pub(super) async fn answer(
     Ok(GuestBody::answer(flight, response, false, bodiless))
 }
 
-/// Gives the call to an open instance, or to a new one.
+/// Gives the call to an open instance, or to a new one, which takes the call's place among the
+/// server's instances.
 fn dispatch(
-    running: &Running<'_>,
+    running: Running<'_>,
     code: &Arc<Code>,
     request: Request<WasiBody>,
     head: oneshot::Sender<Head>,
@@ -101,14 +103,17 @@ fn dispatch(
     let reuse = &flight.target.revision().template.reuse;
     let instances = &flight.target.0.reused;
     let mut open = instances.open.lock();
-    let found = open.iter().position(|instance| instance.busy.load(Relaxed) < reuse.concurrent);
-    let index = found.unwrap_or_else(|| {
-        let (jobs, receiver) = mpsc::unbounded_channel();
-        let id = instances.serial.fetch_add(1, Relaxed);
-        start(running, code, receiver, id);
-        open.push(Instance { id, jobs, busy: Arc::default(), left: reuse.calls });
-        open.len() - 1
-    });
+    let free = |instance: &Instance| instance.busy.load(Relaxed) < reuse.concurrent;
+    let index = match open.iter().position(free) {
+        Some(index) => index,
+        None => {
+            let (jobs, receiver) = mpsc::unbounded_channel();
+            let id = instances.serial.fetch_add(1, Relaxed);
+            start(running, code, receiver, id);
+            open.push(Instance { id, jobs, busy: Arc::default(), left: reuse.calls });
+            open.len() - 1
+        }
+    };
     let instance = &mut open[index];
     instance.busy.fetch_add(1, Relaxed);
     instance.left -= 1;
@@ -122,7 +127,7 @@ fn dispatch(
 }
 
 /// Starts an instance in a task of its own.
-fn start(running: &Running<'_>, code: &Arc<Code>, jobs: mpsc::UnboundedReceiver<Job>, id: u64) {
+fn start(running: Running<'_>, code: &Arc<Code>, jobs: mpsc::UnboundedReceiver<Job>, id: u64) {
     let (engine, flight) = (running.engine.clone(), running.flight);
     let together = flight.target.revision().template.reuse.concurrent > 1;
     let limits = flight.limits();
@@ -135,13 +140,12 @@ fn start(running: &Running<'_>, code: &Arc<Code>, jobs: mpsc::UnboundedReceiver<
     wasi.stderr(Lines::new(Writer::Current(current.clone()), Stream::Stderr).stream());
     wasi.envs(&flight.target.revision().template.env);
     let store = host::store(code.engine(), wasi, limits.memory, meter.clone());
-    let place = engine.instances.clone().try_acquire_owned().ok();
     let serves = match together {
         true => Serves::Together,
         false => Serves::Calls(current.clone()),
     };
     let life = Life { target: flight.target.clone(), meter: meter.clone(), current, jobs, id };
-    let guest = Guest::new(meter, serves, live(life, store, code.clone(), place));
+    let guest = Guest::new(meter, serves, live(life, store, code.clone(), running.place));
     tokio::spawn(async move { Drive::new(guest).finish(&engine).await });
 }
 
@@ -192,7 +196,7 @@ async fn live(
     mut life: Life,
     mut store: Store<State>,
     code: Arc<Code>,
-    place: Option<OwnedSemaphorePermit>,
+    place: OwnedSemaphorePermit,
 ) {
     let began = Instant::now();
     let Some(first) = life.next().await else { return };
@@ -235,7 +239,8 @@ async fn one_by_one(life: &mut Life, store: &mut Store<State>, proxy: &Proxy, fi
             return;
         }
         life.current.set(None);
-        drop((flight, busy));
+        drop(flight);
+        busy.done();
         job = life.next().await;
     }
 }
@@ -252,7 +257,10 @@ async fn together(life: &mut Life, store: &mut Store<State>, proxy: &Proxy, firs
                 if !sent {
                     flight.wall_time_over();
                 }
-                drop((flight, busy));
+                drop(flight);
+                if sent {
+                    busy.done();
+                }
                 Ok(sent)
             };
             let mut calls = FuturesUnordered::new();

@@ -79,7 +79,7 @@ fn set_variables(wasi: &mut WasiCtxBuilder, head: &request::Parts, length: Optio
     wasi.env("Http_Method", head.method.as_str());
     // -1 stands for "unknown", as Go's net/http says it.
     let unknown = length.is_none();
-    let length = length.map_or("-1".to_owned(), |length| length.to_string());
+    let length = length.map_or_else(|| "-1".to_owned(), |length| length.to_string());
     wasi.env("Http_ContentLength", &length);
     if !head.headers.contains_key(CONTENT_LENGTH) {
         wasi.env("Http_Content_Length", &length);

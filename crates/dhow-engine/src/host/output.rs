@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use dhow_core::call::CallId;
 use dhow_core::outcome::{Failure, Reason};
 use dhow_core::ports::Stream;
 use futures_util::SinkExt as _;
@@ -71,16 +70,8 @@ impl Sink for Capture {
 pub(crate) struct Lines {
     writer: Writer,
     stream: Stream,
-    state: Mutex<LinesState>,
-}
-
-#[derive(Default)]
-struct LinesState {
-    partial: Vec<u8>,
-    written: u64,
-    full: bool,
-    /// The call that `written` and `full` are about.
-    of: Option<CallId>,
+    /// What came since the last line's end.
+    partial: Mutex<Vec<u8>>,
 }
 
 /// Whose lines they are.
@@ -102,45 +93,40 @@ impl Writer {
 
 impl Lines {
     pub(crate) fn new(writer: Writer, stream: Stream) -> Arc<Self> {
-        Arc::new(Self { writer, stream, state: Mutex::default() })
+        Arc::new(Self { writer, stream, partial: Mutex::default() })
     }
 
     pub(crate) fn stream(self: &Arc<Self>) -> impl StdoutStream + 'static {
         Handle(self.clone())
     }
 
-    fn line(&self, state: &mut LinesState, line: &[u8]) {
+    fn line(&self, line: &[u8]) {
         let Some(flight) = self.writer.flight() else { return };
-        if state.of != Some(flight.id) {
-            *state = LinesState { of: Some(flight.id), ..LinesState::default() };
-        }
-        if state.full {
-            return;
-        }
         let limit = flight.limits().logs;
-        state.written += line.len() as u64 + 1;
-        if state.written > limit {
-            state.full = true;
-            let note = format!(
-                "[dhow] this call wrote more than its {limit} bytes of logs; the rest is dropped"
-            );
-            flight.record().line(flight.id, self.stream, note.as_bytes());
-        } else {
-            flight.record().line(flight.id, self.stream, line);
+        match flight.logged(line.len() as u64 + 1) {
+            logged if logged <= limit => flight.record().line(flight.id, self.stream, line),
+            // The line that goes over says so; those after it are over, too.
+            logged if logged - (line.len() as u64 + 1) <= limit => {
+                let note = format!(
+                    "[dhow] this call wrote more than its {limit} bytes of logs; the rest is dropped"
+                );
+                flight.record().line(flight.id, self.stream, note.as_bytes());
+            }
+            _ => {}
         }
     }
 }
 
 impl Sink for Lines {
     fn write(&self, bytes: &[u8]) -> Result<(), StreamError> {
-        let mut state = self.state.lock();
-        let state = &mut *state;
+        let mut partial = self.partial.lock();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            state.partial.extend_from_slice(piece);
-            while state.partial.last() == Some(&b'\n') || state.partial.len() >= LINE {
-                let rest = state.partial.split_off(state.partial.len().min(LINE));
-                let line = std::mem::replace(&mut state.partial, rest);
-                self.line(state, line.strip_suffix(b"\n").unwrap_or(&line));
+            partial.extend_from_slice(piece);
+            while partial.last() == Some(&b'\n') || partial.len() >= LINE {
+                let end = partial.len().min(LINE);
+                let rest = partial.split_off(end);
+                let line = std::mem::replace(&mut *partial, rest);
+                self.line(line.strip_suffix(b"\n").unwrap_or(&line));
             }
         }
         Ok(())
@@ -149,10 +135,9 @@ impl Sink for Lines {
 
 impl Drop for Lines {
     fn drop(&mut self) {
-        let mut state = std::mem::take(self.state.get_mut());
-        if !state.partial.is_empty() {
-            let line = std::mem::take(&mut state.partial);
-            self.line(&mut state, &line);
+        let partial = std::mem::take(self.partial.get_mut());
+        if !partial.is_empty() {
+            self.line(&partial);
         }
     }
 }

@@ -13,7 +13,9 @@ use crate::host::Limiter;
 use crate::meter::Meter;
 
 /// Handles (streams, fields, bodies…) that one instance may hold at a time.
-const MAX_HANDLES: usize = 10_000;
+const MAX_HANDLES: usize = 2_000;
+/// Bytes of one set of headers in the host.
+const MAX_FIELDS: usize = 64 << 10;
 /// Bytes that one call of `random.get-random-bytes` may ask for.
 const MAX_RANDOM: u64 = 1 << 20;
 
@@ -36,13 +38,10 @@ pub(crate) fn store(
 ) -> Store<State> {
     let mut wasi = wasi.max_random_size(MAX_RANDOM).build_p1();
     wasi.ctx().table.set_max_capacity(MAX_HANDLES);
-    let state = State {
-        wasi,
-        http: WasiHttpCtx::new(),
-        hooks: Hooks,
-        limiter: Limiter::new(memory, meter.clone()),
-        meter,
-    };
+    let mut http = WasiHttpCtx::new();
+    http.set_field_size_limit(MAX_FIELDS);
+    let state =
+        State { wasi, http, hooks: Hooks, limiter: Limiter::new(memory, meter.clone()), meter };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);
     store.set_epoch_deadline(1);

@@ -1,8 +1,8 @@
 //! A quick function beside endless loops, twice as many as there are cores: what its callers wait,
 //! against what callers of a bare hyper server wait beside as many native loops of low priority.
 
+use parking_lot::Mutex;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -108,17 +108,16 @@ fn quick_calls(address: &str, path: &str, seconds: u64) -> Result<(f64, usize), 
                     thread::sleep(due.saturating_duration_since(Instant::now()));
                     let answered = connection.as_mut().is_some_and(|c| c.call(path).is_ok());
                     if !answered {
-                        *failed.lock().unwrap_or_else(|e| e.into_inner()) += 1;
+                        *failed.lock() += 1;
                         connection = Connection::open(address).ok();
                     }
                     mine.push(due.elapsed().as_secs_f64() * 1e6);
                     due += period;
                 }
-                latencies.lock().unwrap_or_else(|e| e.into_inner()).extend(mine);
+                latencies.lock().extend(mine);
             });
         }
     });
-    let latencies = latencies.into_inner().map_err(|error| error.to_string())?;
-    let failed = failed.into_inner().map_err(|error| error.to_string())?;
+    let (latencies, failed) = (latencies.into_inner(), failed.into_inner());
     Ok((percentile(&latencies, 0.99), failed))
 }

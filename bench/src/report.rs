@@ -136,7 +136,9 @@ impl Report {
         }
         writeln!(f, "\n| goal | at 16 | at 64 | floor | aim |\n|---|---|---|---|---|")?;
         for goal in GOALS {
-            let at = |c| (goal.of)(self, c).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+            let at = |c| {
+                (goal.of)(self, c).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))
+            };
             writeln!(
                 f,
                 "| {} | {} | {} | {} | {} |",

@@ -1,8 +1,8 @@
 //! What calls did: figures, the last outcomes of each function, and the lines that guests wrote.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dhow_core::call::CallId;

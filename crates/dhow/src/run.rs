@@ -113,8 +113,9 @@ fn revision(args: &Args, local: &Local) -> Result<Revision, CommandError> {
 fn request(args: &Args, abi: Abi) -> Result<Request<Full<Bytes>>, CommandError> {
     let body = match args.data.as_deref() {
         Some(data) => match data.strip_prefix('@') {
-            Some(path) => std::fs::read(path)
-                .map_err(|error| CommandError::file("the data", path, &error))?,
+            Some(path) => {
+                std::fs::read(path).map_err(|error| CommandError::file("the data", path, &error))?
+            }
             None => data.as_bytes().to_vec(),
         },
         None if abi == Abi::Command && !io::stdin().is_terminal() => {

@@ -153,12 +153,9 @@ async fn serve(
     let metrics = Metrics::new();
     let logs = Logs::start(logs::Config::new(data.join("logs")), &metrics).map_err(failure)?;
     let observer = Observer::new(metrics.clone(), logs.clone());
-    let engine = Engine::start(
-        engine_config(args, data)?,
-        blobs.clone(),
-        Arc::new(observer.clone()),
-    )
-    .map_err(failure)?;
+    let engine =
+        Engine::start(engine_config(args, data)?, blobs.clone(), Arc::new(observer.clone()))
+            .map_err(failure)?;
     show_engine(&metrics, engine.clone());
 
     let table = Arc::new(Table::default());
@@ -169,9 +166,7 @@ async fn serve(
         table.clone(),
         engine.clone(),
     )));
-    tokio::spawn(
-        stop.clone().run_until_cancelled_owned(collect(catalog.clone(), blobs.clone())),
-    );
+    tokio::spawn(stop.clone().run_until_cancelled_owned(collect(catalog.clone(), blobs.clone())));
 
     let ready = Arc::new(AtomicBool::new(true));
     let addresses = Addresses::of(&ports)?;
@@ -199,10 +194,14 @@ async fn serve(
         listen: addresses.admin,
         upload_limit: args.module_size,
     });
-    let api = tokio::spawn(admin::serve(listener(ports.admin)?, api, stop.clone().cancelled_owned()));
+    let api =
+        tokio::spawn(admin::serve(listener(ports.admin)?, api, stop.clone().cancelled_owned()));
     let scrape = scrape::router(metrics);
-    let scrape =
-        tokio::spawn(admin::serve(listener(ports.metrics)?, scrape, stop.clone().cancelled_owned()));
+    let scrape = tokio::spawn(admin::serve(
+        listener(ports.metrics)?,
+        scrape,
+        stop.clone().cancelled_owned(),
+    ));
 
     apply_manifests(args, &addresses, output).await?;
     for (name, address) in
@@ -360,9 +359,7 @@ fn data_folder(
 fn log_to_stderr(filter: Option<&str>) {
     let filter = tracing_subscriber::EnvFilter::new(filter.unwrap_or("warn"));
     // A second start in one process, as in tests, keeps the first's.
-    drop(
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init(),
-    );
+    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init());
 }
 
 /// Every loaded function keeps a descriptor, every connection another.

@@ -11,7 +11,7 @@ use crate::engine::rig::{Answer, Rig};
 
 macro_rules! tested {
     ($guest:ident) => {
-        use self::$guest as _;
+        const _: fn() = $guest;
     };
 }
 dhow_testkit::foreach_guest!(tested);

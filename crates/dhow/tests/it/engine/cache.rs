@@ -99,9 +99,12 @@ async fn what_is_no_module_is_refused_by_name() {
         (&component[..component.len() / 2], "invalid-module", ""),
         (b"\0asm\x01\0\0\0", "unsupported", "exports nothing"),
         (b"\0asm\x63\0\0\0", "invalid-module", ""),
-        (br#"(component (import "wasi:http/types@0.9.0" (instance))
+        (
+            br#"(component (import "wasi:http/types@0.9.0" (instance))
              (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)))"#,
-            "unknown-imports", "wasi:http/types@0.9.0"),
+            "unknown-imports",
+            "wasi:http/types@0.9.0",
+        ),
     ] {
         let refusal = rig.admit(module).await.unwrap_err();
         assert_eq!(refusal.reason, reason, "{refusal:?}");

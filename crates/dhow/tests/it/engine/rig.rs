@@ -48,7 +48,6 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: http::HeaderMap,
     pub(crate) body: Bytes,
-    pub(crate) trailers: Option<http::HeaderMap>,
     /// Why it broke off, if it did.
     pub(crate) cut: Option<Failure>,
 }
@@ -183,11 +182,11 @@ impl Rig {
     pub(crate) async fn outcome(&self) -> Outcome {
         let last = u128::from(self.calls.load(Relaxed) - 1);
         for _ in 0..3000 {
-            let outcomes = self.heard.outcomes.lock();
-            if let Some(outcome) = outcomes.iter().rfind(|outcome| outcome.call.0 == last) {
-                return outcome.clone();
+            let is_last = |outcome: &&Outcome| outcome.call.0 == last;
+            let found = self.heard.outcomes.lock().iter().rfind(is_last).cloned();
+            if let Some(outcome) = found {
+                return outcome;
             }
-            drop(outcomes);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("call {last} left no outcome");
@@ -205,11 +204,12 @@ where
 {
     let (head, body) = response.into_parts();
     let mut body = std::pin::pin!(body);
-    let (mut bytes, mut trailers, mut cut) = (Vec::new(), None, None);
+    let (mut bytes, mut cut) = (Vec::new(), None);
     while let Some(frame) = body.frame().await {
         match frame.map(http_body::Frame::into_data) {
             Ok(Ok(data)) => bytes.extend_from_slice(&data),
-            Ok(Err(frame)) => trailers = frame.into_trailers().ok(),
+            // Trailers: who wants them reads frame by frame.
+            Ok(Err(_)) => {}
             Err(failure) => {
                 cut = Some(failure);
                 break;
@@ -217,7 +217,7 @@ where
         }
     }
     let (status, headers) = (head.status.as_u16(), head.headers);
-    Answer { status, headers, body: bytes.into(), trailers, cut }
+    Answer { status, headers, body: bytes.into(), cut }
 }
 
 impl Blobs for Held {

@@ -43,7 +43,10 @@ fn every_wrong_field_is_named_and_nothing_is_deployed() {
     ] {
         assert!(paths.contains(&path), "{path} is not in {paths:?}");
     }
-    assert_eq!(server.admin("GET", "/api/v1/functions", b"").json()["items"], serde_json::json!([]));
+    assert_eq!(
+        server.admin("GET", "/api/v1/functions", b"").json()["items"],
+        serde_json::json!([])
+    );
 }
 
 #[test]
@@ -53,7 +56,8 @@ fn a_refused_module_says_why() {
     std::fs::write(&path, "just text").unwrap();
     let said = server.fails(&["deploy", "f", path.to_str().unwrap()]);
     assert!(said.contains("no WebAssembly"), "{said}");
-    std::fs::write(&path, r#"(module (import "env" "puts" (func)) (func (export "_start")))"#).unwrap();
+    std::fs::write(&path, r#"(module (import "env" "puts" (func)) (func (export "_start")))"#)
+        .unwrap();
     let said = server.fails(&["deploy", "f", path.to_str().unwrap()]);
     assert!(said.contains("env puts"), "{said}");
     assert_eq!(server.get("/function/f").status, 404);

@@ -47,7 +47,9 @@ fn logs_show_the_past_and_follow() {
     let server = Server::start();
     server.deploy("http-kit", &[]);
     server.get("/function/http-kit/log");
-    let first = wait_for(|| Some(server.ok(&["logs", "http-kit"])).filter(|logs| logs.lines().count() >= 2));
+    let first = wait_for(|| {
+        Some(server.ok(&["logs", "http-kit"])).filter(|logs| logs.lines().count() >= 2)
+    });
     assert_eq!(first.lines().count(), 2, "{first}");
 
     let mut follow = Command::new(DHOW)

@@ -49,7 +49,13 @@ fn routes_choose_by_host_path_and_method() {
     let answer = server.call("GET", "/greet", &[("host", "other.example:80")], b"");
     assert!(answer.text().contains("Http_Host=other.example:80"), "{}", answer.text());
 
-    let said = server.fails(&["deploy", "thief", server.guest("hello").to_str().unwrap(), "--route", "/greet"]);
+    let said = server.fails(&[
+        "deploy",
+        "thief",
+        server.guest("hello").to_str().unwrap(),
+        "--route",
+        "/greet",
+    ]);
     assert!(said.contains("/greet") && (said.contains("hello") || said.contains("echo")), "{said}");
     assert_eq!(server.get("/greet").text(), "Hello, world!\n");
 }
@@ -143,7 +149,11 @@ fn health_is_answered_and_ends_with_the_term_signal() {
     assert_eq!(server.get("/readyz").status, 200);
     std::thread::scope(|scope| {
         let slow = scope.spawn(|| server.post("/function/sleep", b"2500"));
-        wait_for(|| (server.metric("dhow_calls_in_flight{function=\"sleep\",namespace=\"default\"}") == Some(1.0)).then_some(()));
+        wait_for(|| {
+            (server.metric("dhow_calls_in_flight{function=\"sleep\",namespace=\"default\"}")
+                == Some(1.0))
+            .then_some(())
+        });
         server.signal("TERM");
         wait_for(|| (server.get("/readyz").status == 503).then_some(()));
         // It still serves, and the call in flight is answered.

@@ -30,7 +30,13 @@ fn calls_are_counted_by_outcome_and_strangers_add_no_series() {
     assert_eq!(server.metric("dhow_requests_refused_total{reason=\"not-found\"}"), Some(100.0));
     assert!(series(&server) <= before + 1, "strangers made series");
     server.ok(&["delete", "trap"]);
-    assert!(server.metric("dhow_invocations_total{function=\"trap\",namespace=\"default\",outcome=\"trap\"}").is_none());
+    assert!(
+        server
+            .metric(
+                "dhow_invocations_total{function=\"trap\",namespace=\"default\",outcome=\"trap\"}"
+            )
+            .is_none()
+    );
 }
 
 fn series(server: &Server) -> usize {

@@ -20,7 +20,11 @@ pub(super) fn connect(gateway: &str) -> TcpStream {
 /// Sends a chunked body of so many bytes and reads until the connection's end.
 pub(super) fn chunked(gateway: &str, path: &str, bytes: usize) -> String {
     let mut stream = connect(gateway);
-    write!(stream, "POST {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+    .unwrap();
     let chunk = vec![b'x'; bytes];
     write!(stream, "{bytes:x}\r\n").unwrap();
     // The server may refuse before it has read everything.
@@ -67,7 +71,11 @@ fn pipelined_requests_are_answered_in_order() {
     let one = |path: &str, end: &str| {
         format!("GET /function/http-kit{path} HTTP/1.1\r\nhost: h\r\n{end}\r\n")
     };
-    let all = [one("/status/201", ""), one("/status/202", ""), one("/status/203", "connection: close\r\n")];
+    let all = [
+        one("/status/201", ""),
+        one("/status/202", ""),
+        one("/status/203", "connection: close\r\n"),
+    ];
     let answer = send(&server, &all.concat());
     let statuses: Vec<_> = answer.lines().filter(|line| line.starts_with("HTTP/1.1 ")).collect();
     assert_eq!(statuses.len(), 3, "{answer}");
@@ -98,10 +106,8 @@ fn slow_heads_are_cut_and_slow_bodies_answered_408() {
         let answer = send(&server, begun);
         assert!(began.elapsed() < Duration::from_secs(50), "{begun:?} was not cut: {answer}");
     }
-    let answer = send(
-        &server,
-        "POST /function/echo HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\nhalf",
-    );
+    let answer =
+        send(&server, "POST /function/echo HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\nhalf");
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(answer.contains("request-timeout"), "{answer}");
 }

@@ -52,6 +52,10 @@ where
     let mut drive =
         Drive::new(Guest::new(flight.meter().clone(), Serves::Call(flight.clone()), guest));
     let head = drive.until(running.engine, head).await;
+    if !matches!(head, Some(Ok(_))) {
+        // No head will come. Why not, the guest says at its very end.
+        drive.finish(running.engine).await;
+    }
     // A guest that failed before its head went out gets the platform's answer, not half its own.
     let response = match (flight.failure(), head) {
         (Some(failure), _) => return Err(failure),

@@ -54,6 +54,16 @@ struct Job {
     head: oneshot::Sender<Head>,
     flight: Arc<Flight>,
     busy: Busy,
+    /// Dropped once the flight knows how the call ended.
+    serving: oneshot::Sender<()>,
+}
+
+/// A job that has begun.
+struct Call {
+    request: Request<WasiBody>,
+    head: oneshot::Sender<Head>,
+    flight: Arc<Flight>,
+    busy: Busy,
 }
 
 /// One of the calls that an instance serves. An instance that ends in mid-call stays busy: it must
@@ -74,9 +84,19 @@ pub(super) async fn answer(
 ) -> Result<Response<GuestBody>, Failure> {
     let flight = running.flight;
     let (sender, head) = oneshot::channel();
-    dispatch(running, code, request, sender);
+    let (serving, ended) = oneshot::channel();
+    dispatch(running, code, request, sender, serving);
     let deadline = tokio::time::Instant::from_std(flight.deadline());
-    let head = match timeout_at(deadline, head).await {
+    let answered = async {
+        let head = head.await;
+        if head.is_err() {
+            // No head will come. Why not, the instance says at its very end, which shows as an
+            // error: nothing is ever sent here.
+            let _ = ended.await;
+        }
+        head
+    };
+    let head = match timeout_at(deadline, answered).await {
         Ok(head) => head,
         Err(_) => return Err(flight.wall_time_over()),
     };
@@ -98,6 +118,7 @@ fn dispatch(
     code: &Arc<Code>,
     request: Request<WasiBody>,
     head: oneshot::Sender<Head>,
+    serving: oneshot::Sender<()>,
 ) {
     let flight = running.flight;
     let reuse = &flight.target.revision().template.reuse;
@@ -119,7 +140,7 @@ fn dispatch(
     instance.left -= 1;
     let busy = Busy(instance.busy.clone());
     // An instance that has just failed drops the job, and with it the head's sender.
-    drop(instance.jobs.send(Job { request, head, flight: flight.clone(), busy }));
+    drop(instance.jobs.send(Job { request, head, flight: flight.clone(), busy, serving }));
     if instance.left == 0 {
         // Its channel closes, and it ends after this call.
         open.swap_remove(index);
@@ -144,7 +165,14 @@ fn start(running: Running<'_>, code: &Arc<Code>, jobs: mpsc::UnboundedReceiver<J
         true => Serves::Together,
         false => Serves::Calls(current.clone()),
     };
-    let life = Life { target: flight.target.clone(), meter: meter.clone(), current, jobs, id };
+    let life = Life {
+        target: flight.target.clone(),
+        meter: meter.clone(),
+        current,
+        jobs,
+        id,
+        serving: Mutex::default(),
+    };
     let guest = Guest::new(meter, serves, live(life, store, code.clone(), running.place));
     tokio::spawn(async move { Drive::new(guest).finish(&engine).await });
 }
@@ -156,6 +184,8 @@ struct Life {
     current: Arc<Current>,
     jobs: mpsc::UnboundedReceiver<Job>,
     id: u64,
+    /// The calls that it serves now: what ends the instance ends them.
+    serving: Mutex<Vec<(Arc<Flight>, oneshot::Sender<()>)>>,
 }
 
 impl Drop for Life {
@@ -172,7 +202,7 @@ impl Life {
     }
 
     /// The next call; `None` when there will be none.
-    async fn next(&mut self) -> Option<Job> {
+    async fn next(&mut self) -> Option<Call> {
         let idle = self.target.revision().template.reuse.idle;
         let job = match timeout(idle, self.jobs.recv()).await {
             Ok(job) => job,
@@ -181,14 +211,31 @@ impl Life {
                 self.jobs.recv().await
             }
         }?;
-        self.begin(&job);
-        Some(job)
+        Some(self.begin(job))
     }
 
-    fn begin(&self, job: &Job) {
-        job.flight.served_by(&self.meter);
-        self.current.set(Some(job.flight.clone()));
+    fn begin(&self, job: Job) -> Call {
+        let Job { request, head, flight, busy, serving } = job;
+        flight.served_by(&self.meter);
+        self.current.set(Some(flight.clone()));
         self.meter.restart();
+        self.serving.lock().push((flight.clone(), serving));
+        Call { request, head, flight, busy }
+    }
+
+    /// A call ended and the instance goes on.
+    fn served(&self, flight: &Arc<Flight>, busy: Busy) {
+        self.serving.lock().retain(|(serving, _)| !Arc::ptr_eq(serving, flight));
+        busy.done();
+    }
+
+    /// The instance failed, and with it every call that it serves.
+    fn fail(&self, error: &wasmtime::Error) {
+        let failure = failure_of(error, &self.meter);
+        self.retire();
+        for (flight, _) in self.serving.lock().drain(..) {
+            flight.fail(failure.clone());
+        }
     }
 }
 
@@ -208,7 +255,7 @@ async fn live(
     let proxy = match proxy {
         Ok(proxy) => proxy,
         Err(error) => {
-            first.flight.fail(failure_of(&error, &life.meter));
+            life.fail(&error);
             return;
         }
     };
@@ -221,10 +268,10 @@ async fn live(
     drop(place);
 }
 
-async fn one_by_one(life: &mut Life, store: &mut Store<State>, proxy: &Proxy, first: Job) {
+async fn one_by_one(life: &mut Life, store: &mut Store<State>, proxy: &Proxy, first: Call) {
     let Proxy::P2(proxy) = proxy else { return };
     let mut job = Some(first);
-    while let Some(Job { request, head, flight, busy }) = job.take() {
+    while let Some(Call { request, head, flight, busy }) = job.take() {
         let result = async {
             let mut http = store.data_mut().http();
             let request = http.new_incoming_request(Scheme::Http, request)?;
@@ -235,47 +282,44 @@ async fn one_by_one(life: &mut Life, store: &mut Store<State>, proxy: &Proxy, fi
         }
         .await;
         if let Err(error) = result {
-            flight.fail(failure_of(&error, &life.meter));
+            life.fail(&error);
             return;
         }
         life.current.set(None);
+        life.served(&flight, busy);
         drop(flight);
-        busy.done();
         job = life.next().await;
     }
 }
 
-async fn together(life: &mut Life, store: &mut Store<State>, proxy: &Proxy, first: Job) {
+async fn together(life: &mut Life, store: &mut Store<State>, proxy: &Proxy, first: Call) {
     let served = store
         .run_concurrent(async |accessor| -> wasmtime::Result<()> {
-            let serve = async |job: Job| -> wasmtime::Result<bool> {
-                let Job { request, head, flight, busy } = job;
+            let serve = async |call: Call| -> wasmtime::Result<(bool, Arc<Flight>, Busy)> {
+                let Call { request, head, flight, busy } = call;
                 let prepared = accessor.with(|mut store| {
                     Prepared::new(store.as_context_mut(), proxy, request, State::http, head)
                 })?;
                 let sent = prepared.run(accessor, sleep_until(flight.deadline().into())).await?;
-                if !sent {
-                    flight.wall_time_over();
-                }
-                drop(flight);
-                if sent {
-                    busy.done();
-                }
-                Ok(sent)
+                Ok((sent, flight, busy))
             };
             let mut calls = FuturesUnordered::new();
             calls.push(serve(first));
             let mut more = true;
             while more || !calls.is_empty() {
                 tokio::select! {
-                    Some(sent) = calls.next(), if !calls.is_empty() => {
-                        if !sent? {
+                    Some(served) = calls.next(), if !calls.is_empty() => {
+                        let (sent, flight, busy) = served?;
+                        if sent {
+                            life.served(&flight, busy);
+                        } else {
                             // A task that is over its time can't be ended alone.
+                            flight.wall_time_over();
                             life.retire();
                         }
                     }
-                    job = life.next(), if more => match job {
-                        Some(job) => calls.push(serve(job)),
+                    call = life.next(), if more => match call {
+                        Some(call) => calls.push(serve(call)),
                         None => more = false,
                     },
                 }
@@ -284,7 +328,7 @@ async fn together(life: &mut Life, store: &mut Store<State>, proxy: &Proxy, firs
             Ok(())
         })
         .await;
-    if let (Err(error), Some(flight)) = (served.flatten(), life.current.get()) {
-        flight.fail(failure_of(&error, &life.meter));
+    if let Err(error) = served.flatten() {
+        life.fail(&error);
     }
 }

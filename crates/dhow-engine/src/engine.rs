@@ -22,7 +22,7 @@ use crate::background::Background;
 use crate::body::GuestBody;
 use crate::call::{self, Target};
 use crate::compile::cache::{Cache, Entry, Found};
-use crate::compile::child;
+use crate::compile::{child, report};
 use crate::config::Config;
 use crate::load::{Code, Loader, Slot};
 use crate::ticker::Ticker;
@@ -217,7 +217,7 @@ impl Inner {
         digest: &Digest,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Entry, Refusal> {
-        match self.cache.find(digest).map_err(cache_failed)? {
+        match self.cache.find(digest).map_err(report::not_kept)? {
             Found::Sound(entry) => {
                 self.counts.hits.fetch_add(1, Relaxed);
                 progress(Progress::Cached);
@@ -239,7 +239,8 @@ impl Inner {
             let compile = child::compile(&self.config.compiler, &self.config.compile, module, &new);
             tell_while(compile, |elapsed| progress(Progress::Compiling(elapsed))).await
         };
-        let kept = look.and_then(|look| self.cache.keep(digest, &new, look).map_err(cache_failed));
+        let kept =
+            look.and_then(|look| self.cache.keep(digest, &new, look).map_err(report::not_kept));
         let took = began.elapsed();
         self.counts
             .compile_ms
@@ -276,19 +277,4 @@ fn descriptors() -> usize {
 
 fn not_ready(refusal: Refusal) -> Failure {
     Failure::new(Reason::NotReady, refusal.message)
-}
-
-fn cache_failed(error: io::Error) -> Refusal {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal {
-            reason: "storage-full",
-            message: "the disk is full: the compiled code can't be kept".to_owned(),
-            hint: "free disk space under the data folder".to_owned(),
-        },
-        _ => Refusal {
-            reason: "internal",
-            message: format!("the folder of compiled code can't be used: {error}"),
-            hint: "look at the data folder's permissions".to_owned(),
-        },
-    }
 }

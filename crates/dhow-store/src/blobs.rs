@@ -47,26 +47,6 @@ pub struct Stored {
     pub size: u64,
 }
 
-/// Why a blob was not taken. Nothing of it is kept.
-#[derive(Debug, thiserror::Error)]
-pub enum PutError {
-    /// It has more bytes than are allowed.
-    #[error("it has more than {most} bytes, the most that is taken")]
-    TooLarge {
-        /// The most bytes that are taken.
-        most: u64,
-    },
-    /// The disk is full.
-    #[error("the disk is full, nothing was kept")]
-    Full,
-    /// The sender broke off.
-    #[error("it broke off: {0}")]
-    Body(String),
-    /// The store failed.
-    #[error("it can't be kept: {0}")]
-    Io(io::Error),
-}
-
 impl BlobStore {
     /// Opens the store in `folder`, making it if absent, and removes what was half written.
     ///
@@ -87,8 +67,8 @@ impl BlobStore {
     /// already counts as new again for [`Self::collect`].
     ///
     /// # Errors
-    /// See [`PutError`]. A future that is dropped leaves nothing behind either.
-    pub async fn put<B>(&self, body: B, most: u64) -> Result<Stored, PutError>
+    /// See [`UploadError`]. A future that is dropped leaves nothing behind either.
+    pub async fn put<B>(&self, body: B, most: u64) -> Result<Stored, UploadError>
     where
         B: Body<Data = Bytes>,
         B::Error: std::fmt::Display,
@@ -98,10 +78,10 @@ impl BlobStore {
         let mut partial = blocking(move || Partial::create(&places.partial)).await?;
         let mut gathered = BytesMut::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| PutError::Body(error.to_string()))?;
+            let frame = frame.map_err(|error| UploadError::Body(error.to_string()))?;
             let Ok(data) = frame.into_data() else { continue };
             if partial.size + (gathered.len() + data.len()) as u64 > most {
-                return Err(PutError::TooLarge { most });
+                return Err(UploadError::TooLarge { most });
             }
             gathered.extend_from_slice(&data);
             if gathered.len() >= CHUNK {
@@ -187,15 +167,7 @@ impl BlobStore {
 
 impl Uploads for BlobStore {
     fn put(&self, body: UploadBody, most: u64) -> BoxFuture<'_, Result<Digest, UploadError>> {
-        Box::pin(async move {
-            match Self::put(self, body, most).await {
-                Ok(stored) => Ok(stored.digest),
-                Err(PutError::TooLarge { most }) => Err(UploadError::TooLarge { most }),
-                Err(PutError::Full) => Err(UploadError::Full),
-                Err(PutError::Body(why)) => Err(UploadError::Body(why)),
-                Err(PutError::Io(error)) => Err(UploadError::Io(error)),
-            }
-        })
+        Box::pin(async move { Ok(Self::put(self, body, most).await?.digest) })
     }
 }
 
@@ -213,19 +185,19 @@ struct Partial {
 }
 
 impl Partial {
-    fn create(folder: &Path) -> Result<Self, PutError> {
+    fn create(folder: &Path) -> io::Result<Self> {
         let file = NamedTempFile::new_in(folder)?;
         Ok(Self { file, hash: Sha256::new(), size: 0 })
     }
 
-    fn write(mut self, chunk: &[u8]) -> Result<Self, PutError> {
+    fn write(mut self, chunk: &[u8]) -> io::Result<Self> {
         self.file.write_all(chunk)?;
         self.hash.update(chunk);
         self.size += chunk.len() as u64;
         Ok(self)
     }
 
-    fn finish(self, places: &Places) -> Result<Stored, PutError> {
+    fn finish(self, places: &Places) -> io::Result<Stored> {
         let digest = Digest::from_bytes(self.hash.finalize().into());
         let place = places.whole.join(digest.hex());
         let stored = Stored { digest, size: self.size };
@@ -241,12 +213,6 @@ impl Partial {
     }
 }
 
-impl From<io::Error> for PutError {
-    fn from(error: io::Error) -> Self {
-        if is_full(&error) { Self::Full } else { Self::Io(error) }
-    }
-}
-
 fn prepare(places: &Places) -> io::Result<()> {
     for folder in [&places.whole, &places.partial] {
         make_private(folder)?;
@@ -259,9 +225,10 @@ fn prepare(places: &Places) -> io::Result<()> {
 
 /// Runs `work`, which waits for the disk, where that holds up nobody.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, PutError> + Send + 'static,
-) -> Result<T, PutError> {
-    spawn_blocking(work).await.unwrap_or_else(|error| Err(PutError::Io(io::Error::other(error))))
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, UploadError> {
+    let done = spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    done.map_err(|error| if is_full(&error) { UploadError::Full } else { UploadError::Io(error) })
 }
 
 #[cfg(test)]
@@ -348,13 +315,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
         let large = store.put(body("hello"), 4).await;
-        assert!(matches!(large, Err(PutError::TooLarge { most: 4 })));
+        assert!(matches!(large, Err(UploadError::TooLarge { most: 4 })));
         let large_chunks = vec![Ok(Bytes::from(vec![0; CHUNK])), Ok(Bytes::from(vec![0; CHUNK]))];
         let large = store.put(Pieces(large_chunks), CHUNK as u64 + 1).await;
-        assert!(matches!(large, Err(PutError::TooLarge { .. })));
+        assert!(matches!(large, Err(UploadError::TooLarge { .. })));
         let broken = vec![Err("gone away"), Ok(Bytes::from(vec![0; CHUNK]))];
         let broken = store.put(Pieces(broken), u64::MAX).await;
-        assert!(matches!(broken, Err(PutError::Body(why)) if why == "gone away"));
+        assert!(matches!(broken, Err(UploadError::Body(why)) if why == "gone away"));
         assert_eq!(store.list().unwrap(), []);
         assert_eq!(partial_files(&store), 0);
     }
@@ -413,7 +380,7 @@ mod tests {
         let before = store.put(body("before"), 10).await.unwrap();
         disk.fill();
         let refused = store.put(body(vec![1; CHUNK]), u64::MAX).await;
-        assert!(matches!(refused, Err(PutError::Full)), "{refused:?}");
+        assert!(matches!(refused, Err(UploadError::Full)), "{refused:?}");
         assert_eq!(partial_files(&store), 0);
         assert_eq!(store.list().unwrap(), [before]);
         disk.clear();

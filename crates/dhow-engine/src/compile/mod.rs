@@ -6,6 +6,6 @@ pub(crate) mod cache;
 pub(crate) mod child;
 pub mod worker;
 
-mod report;
+pub(crate) mod report;
 
 pub(crate) use report::{Look, Report};

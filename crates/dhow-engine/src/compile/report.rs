@@ -1,5 +1,6 @@
 //! What the compiling child tells its parent, as JSON.
 
+use std::io;
 use std::str::FromStr as _;
 
 use dhow_core::abi::Abi;
@@ -59,4 +60,20 @@ const REASONS: &[&str] =
 pub(crate) fn refusal(reason: &str, message: String, hint: String) -> Refusal {
     let reason = REASONS.iter().find(|known| **known == reason).copied().unwrap_or("internal");
     Refusal { reason, message, hint }
+}
+
+/// What the disk or the system kept the compiler from.
+pub(crate) fn not_kept(error: io::Error) -> Refusal {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal {
+            reason: "storage-full",
+            message: "the disk is full: the compiled code can't be kept".to_owned(),
+            hint: "free disk space under the data folder".to_owned(),
+        },
+        _ => Refusal {
+            reason: "internal",
+            message: format!("compiled code can't be kept: {error}"),
+            hint: "look at the data folder's permissions".to_owned(),
+        },
+    }
 }

@@ -14,7 +14,7 @@ use dhow_guest::interfaces::{Interfaces, Kind};
 use dhow_guest::needs::unmet;
 use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
 
-use crate::compile::{Look, Report};
+use crate::compile::{Look, Report, report};
 use crate::host::{self, Linkers};
 use crate::settings::{self, Profile};
 
@@ -57,7 +57,7 @@ impl Orders {
 /// Runs the child. `args` are those after the program's name; the report goes to `out`.
 pub fn main(args: impl Iterator<Item = std::ffi::OsString>, mut out: impl Write) -> ExitCode {
     let Some(orders) = Orders::from_args(args) else { return ExitCode::from(CANNOT_REPORT) };
-    let report = match limit(&orders).map_err(refuse_io).and_then(|()| work(&orders)) {
+    let report = match limit(&orders).map_err(report::not_kept).and_then(|()| work(&orders)) {
         Ok(look) => Report::Compiled(look),
         Err(refusal) => Report::Refused {
             reason: refusal.reason.to_owned(),
@@ -111,7 +111,7 @@ fn work(orders: &Orders) -> Result<Look, Refusal> {
         Kind::Component => engine.precompile_component(&binary),
     };
     let code = code.map_err(|error| invalid(format!("{error:#}")))?;
-    write(&orders.code, &code).map_err(refuse_io)?;
+    write(&orders.code, &code).map_err(report::not_kept)?;
     link(&interfaces, &engine, &linkers, &orders.code)?;
     Ok(Look {
         kind: interfaces.kind.as_str().to_owned(),
@@ -126,7 +126,11 @@ fn work(orders: &Orders) -> Result<Look, Refusal> {
 
 fn read(limit: u64) -> Result<Vec<u8>, Refusal> {
     let mut module = Vec::new();
-    io::stdin().lock().take(limit.saturating_add(1)).read_to_end(&mut module).map_err(refuse_io)?;
+    io::stdin()
+        .lock()
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut module)
+        .map_err(report::not_kept)?;
     if module.len() as u64 > limit {
         return Err(Refusal {
             reason: "too-large",
@@ -233,20 +237,5 @@ fn internal(error: wasmtime::Error) -> Refusal {
         reason: "internal",
         message: format!("the compiler can't start: {error:#}"),
         hint: "this is a defect of dhow or of its installation".to_owned(),
-    }
-}
-
-fn refuse_io(error: io::Error) -> Refusal {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal {
-            reason: "storage-full",
-            message: "the disk is full: the compiled code can't be kept".to_owned(),
-            hint: "free disk space under the data folder".to_owned(),
-        },
-        _ => Refusal {
-            reason: "internal",
-            message: format!("the compiler can't work: {error}"),
-            hint: "look at the data folder's permissions".to_owned(),
-        },
     }
 }

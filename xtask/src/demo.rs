@@ -1,7 +1,7 @@
 //! The first command of the README: a running dhow with the samples in it.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::shell;
@@ -87,6 +87,8 @@ pub(crate) fn run(check: bool) -> Result<(), String> {
 
 struct Server {
     process: Child,
+    /// The data folder, which goes with the server.
+    data: PathBuf,
     gateway: String,
     admin: String,
 }
@@ -113,7 +115,8 @@ impl Server {
             .collect();
         match addresses.as_slice() {
             [gateway, admin, _] => {
-                Ok(Self { process, gateway: gateway.clone(), admin: admin.clone() })
+                let (gateway, admin) = (gateway.clone(), admin.clone());
+                Ok(Self { process, data, gateway, admin })
             }
             _ => Err("dhow did not start; it said why above".to_owned()),
         }
@@ -153,5 +156,6 @@ impl Drop for Server {
         // It may have been interrupted together with us.
         drop(self.process.kill());
         drop(self.process.wait());
+        drop(std::fs::remove_dir_all(&self.data));
     }
 }

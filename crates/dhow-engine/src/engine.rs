@@ -245,11 +245,11 @@ impl Inner {
         self.counts
             .compile_ms
             .fetch_add(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), Relaxed);
-        if kept.is_err() {
-            // Also there when the child was stopped half-way; what is left is cleared at start.
-            drop(std::fs::remove_file(&new));
+        match &kept {
+            Ok(_) => progress(Progress::Compiled(took)),
+            // There also when the child was stopped half-way; what stays is cleared at start.
+            Err(_) => drop(std::fs::remove_file(&new)),
         }
-        progress(Progress::Compiled(took));
         kept
     }
 }

@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// Only some of: throughput, cold, burn
     #[arg(long)]
     only: Vec<String>,
+    /// Only some rows of the throughput table, by part of their name
+    #[arg(long)]
+    subject: Vec<String>,
     /// Where the figures go
     #[arg(long, default_value = "bench/results/latest.json")]
     json: PathBuf,
@@ -46,6 +49,10 @@ impl Args {
     fn dhow(&self) -> PathBuf {
         let beside = || Some(std::env::current_exe().ok()?.with_file_name("dhow"));
         self.dhow.clone().or_else(beside).unwrap_or_else(|| "dhow".into())
+    }
+
+    fn wants_subject(&self, name: &str) -> bool {
+        self.subject.is_empty() || self.subject.iter().any(|part| name.contains(part.as_str()))
     }
 
     fn wants(&self, part: &str) -> bool {

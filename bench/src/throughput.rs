@@ -139,7 +139,7 @@ fn apply(args: &Args, server: &Server, guest: &PathBuf, reuse: &str) -> Result<(
 pub(crate) fn measure(args: &Args) -> Result<Vec<Sample>, String> {
     let mut samples = Vec::new();
     for round in 0..args.rounds {
-        for subject in SUBJECTS {
+        for subject in SUBJECTS.into_iter().filter(|one| args.wants_subject(one.name())) {
             let (server, url) = subject.start(args)?;
             // Neither first calls nor a cold CPU are what this is about.
             load::run(&url, 16, 1)?;

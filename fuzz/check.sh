@@ -11,7 +11,8 @@ built=$CARGO_TARGET_DIR/$(rustc -vV | sed -n 's/^host: //p')/release
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# run TARGET ARTIFACTS FLAG…: what is new goes to a folder of its own, not into the committed corpus.
+# run TARGET ARTIFACTS FLAG…: what is new goes to a folder of its own, not into the committed corpus,
+# none of which is longer than max_len.
 run() {
     local target=$1 artifacts=$2
     shift 2
@@ -24,8 +25,8 @@ run() {
 nice cargo build --locked --release --features planted
 for target in "${targets[@]}"; do
     started=$SECONDS
-    # The committed corpus alone must not reach it, or nothing would be shown. The seed is fixed: a
-    # check must not be a matter of luck.
+    # The committed corpus alone must not reach it, or nothing would be shown. The seed is fixed, so
+    # that little is left to luck.
     if ! run "$target" "$scratch/planted" -runs=0; then
         cat "$scratch/log" >&2
         echo "$target: fails on its own corpus" >&2
@@ -36,7 +37,7 @@ for target in "${targets[@]}"; do
         echo "$target: did not find its planted bug in 60 s" >&2
         exit 1
     fi
-    echo "$target: found its planted bug in $((SECONDS - started)) s"
+    echo "$target: found its planted bug in $((SECONDS - started)) s, not in its corpus"
 done
 
 nice cargo build --locked --release

@@ -5,6 +5,8 @@ mod shell;
 mod steps;
 mod tidy;
 
+use std::env;
+use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
@@ -13,15 +15,21 @@ usage: ./x VERB
   test            every test there is
   check           formatting, lints and the rules of this tree: the quick part of `test`
   tidy            the rules of this tree alone
-  guests          build the guests that are not committed
+  guests          rebuild every guest, the committed ones too
   fuzz            the fuzz targets, each with its planted bug
   bench [ARGS]    measure dhow beside its peers; --help has the arguments";
 
 #[expect(clippy::print_stderr, reason = "a tool for a terminal")]
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
+    let mut args = env::args().skip(1);
     let verb = args.next().unwrap_or_default();
     let rest: Vec<String> = args.collect();
+    // From wherever it is called: all that verbs name is named from the root of the tree.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    if let Err(why) = env::set_current_dir(&root) {
+        eprintln!("{} can't be entered: {why}", root.display());
+        return ExitCode::FAILURE;
+    }
     let done = match verb.as_str() {
         "demo" => demo::run(rest.iter().any(|arg| arg == "--check")),
         "test" => steps::run(steps::ALL),

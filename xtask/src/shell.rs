@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use cargo_metadata::{Metadata, MetadataCommand};
+
 /// Runs a program to its end, its output ours.
 pub(crate) fn run(program: &str, args: &[&str]) -> Result<(), String> {
     let line = format!("{program} {}", args.join(" "));
@@ -27,15 +29,18 @@ pub(crate) fn output(program: &str, args: &[&str]) -> Result<String, String> {
     String::from_utf8(output.stdout).map_err(|_| format!("`{line}` prints no text"))
 }
 
-/// What cargo knows of this workspace.
-pub(crate) fn metadata() -> Result<serde_json::Value, String> {
-    let text = output("cargo", &["metadata", "--no-deps", "--format-version", "1"])?;
-    serde_json::from_str(&text).map_err(|error| format!("cargo metadata prints no JSON: {error}"))
+/// What cargo knows of this workspace; with `resolved`, of all that is built into it on the machines
+/// that dhow is made for.
+pub(crate) fn metadata(resolved: bool) -> Result<Metadata, String> {
+    let mut command = MetadataCommand::new();
+    let options = match resolved {
+        true => ["--filter-platform", "x86_64-unknown-linux-gnu"].map(str::to_owned).to_vec(),
+        false => vec!["--no-deps".to_owned()],
+    };
+    command.other_options(options).exec().map_err(|error| format!("cargo metadata: {error}"))
 }
 
 /// Where cargo puts what it builds.
 pub(crate) fn target_folder() -> Result<PathBuf, String> {
-    let metadata = metadata()?;
-    let folder = metadata["target_directory"].as_str();
-    folder.map(PathBuf::from).ok_or_else(|| "cargo has no target folder".to_owned())
+    metadata(false).map(|metadata| metadata.target_directory.into())
 }

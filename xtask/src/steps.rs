@@ -11,6 +11,7 @@ type Step = (&'static str, fn() -> Result<(), String>);
 pub(crate) const ALL: &[Step] = &[
     ("fmt", fmt),
     ("tidy", tidy::run),
+    ("shellcheck", shellcheck),
     ("deny", deny),
     ("guests", guests),
     ("clippy", clippy),
@@ -29,13 +30,14 @@ pub(crate) fn run(steps: &[Step]) -> Result<(), String> {
         println!("== {name}");
         let began = Instant::now();
         if let Err(why) = step() {
-            println!("steps: {passed} passed, 1 failed");
+            println!("== {name} failed after {} s", began.elapsed().as_secs());
+            println!("{passed} passed, 1 failed");
             return Err(format!("{name}: {why}"));
         }
         println!("== {name} passed in {} s", began.elapsed().as_secs());
         passed += 1;
     }
-    println!("steps: {passed} passed, 0 failed");
+    println!("{passed} passed, 0 failed");
     Ok(())
 }
 
@@ -46,6 +48,11 @@ fn fmt() -> Result<(), String> {
 fn clippy() -> Result<(), String> {
     let lint = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
     shell::run("cargo", &lint)
+}
+
+fn shellcheck() -> Result<(), String> {
+    let files = shell::output("git", &["ls-files", "x", ".ci/run", "*.sh"])?;
+    shell::run("shellcheck", &files.lines().collect::<Vec<_>>())
 }
 
 /// Advisories need a database from elsewhere, so they are not part of this.

@@ -3,6 +3,12 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::shell;
 
@@ -60,6 +66,11 @@ const SAMPLES: &[Sample] = &[
 pub(crate) fn run(check: bool) -> Result<(), String> {
     shell::run("cargo", &["build", "--release", "-p", "dhow"])?;
     let dhow = shell::target_folder()?.join("release/dhow");
+    // From here on there is something to end and to take away, whatever ends us.
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&ended)).map_err(|why| why.to_string())?;
+    }
     let mut server = Server::start(&dhow, check)?;
     for sample in SAMPLES {
         let mut command = Command::new(&dhow);
@@ -82,9 +93,16 @@ pub(crate) fn run(check: bool) -> Result<(), String> {
     }
     println!("\n  {} list", dhow.display());
     println!("\nCtrl-C ends it.");
-    server.process.wait().map(drop).map_err(|error| error.to_string())
+    while !ended.load(Ordering::Relaxed) {
+        if let Some(status) = server.process.try_wait().map_err(|why| why.to_string())? {
+            return Err(format!("dhow ended by itself: {status}"));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
 }
 
+/// A dhow that runs. Ends when dropped.
 struct Server {
     process: Child,
     /// The data folder, which goes with the server.
@@ -103,20 +121,21 @@ impl Server {
             let any = "127.0.0.1:0";
             command.args(["--listen", any, "--admin", any, "--metrics", any]);
         }
-        let mut process = command
+        let process = command
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| format!("{} can't be run: {error}", dhow.display()))?;
-        let lines =
-            process.stdout.take().map(BufReader::new).into_iter().flat_map(|out| out.lines());
-        let addresses: Vec<String> = lines
-            .take(3)
-            .filter_map(|line| line.ok()?.split_whitespace().nth(1).map(str::to_owned))
-            .collect();
-        match addresses.as_slice() {
-            [gateway, admin, _] => {
-                let (gateway, admin) = (gateway.clone(), admin.clone());
-                Ok(Self { process, data, gateway, admin })
+        let mut server = Self { process, data, gateway: String::new(), admin: String::new() };
+        let mut lines = server.process.stdout.take().map(BufReader::new).into_iter().flat_map(
+            // Ready once it has told its last address.
+            |out| out.lines().map_while(Result::ok).take(3),
+        );
+        let mut address =
+            |of: &str| lines.next()?.strip_prefix(of).map(|rest| rest.trim().to_owned());
+        match (address("gateway "), address("admin "), address("metrics ")) {
+            (Some(gateway), Some(admin), Some(_)) => {
+                (server.gateway, server.admin) = (gateway, admin);
+                Ok(server)
             }
             _ => Err("dhow did not start; it said why above".to_owned()),
         }
@@ -153,8 +172,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have been interrupted together with us.
-        drop(self.process.kill());
+        // Politely: it may be answering a call. A Ctrl-C in a terminal has told it already, and it
+        // may have ended; then there is nobody to tell.
+        if let Ok(pid) = i32::try_from(self.process.id())
+            && let (Some(pid), Ok(None)) = (Pid::from_raw(pid), self.process.try_wait())
+        {
+            drop(kill_process(pid, Signal::TERM));
+        }
         drop(self.process.wait());
         drop(std::fs::remove_dir_all(&self.data));
     }

@@ -177,7 +177,7 @@ impl Inner {
         if let Some(code) = slot.code(self.loader.origin(), Instant::now()) {
             return Ok(code);
         }
-        let entry = self.entry(&slot.digest, &|_| ()).await.map_err(not_ready)?;
+        let entry = self.found_or_compiled(slot.digest).await.map_err(not_ready)?;
         let size = std::fs::metadata(&entry.path).map_or(0, |file| file.len());
         let loaded = if size <= MAP_HERE {
             self.loader.load(slot, &entry)
@@ -191,6 +191,25 @@ impl Inner {
             tracing::error!(module = %slot.digest, error = format!("{error:#}"), "can't load code");
             Failure::new(Reason::NotReady, format!("the code can't be loaded: {error}"))
         })
+    }
+
+    /// The cache's entry for a module that a call needs. Where it has to be compiled, that goes on
+    /// when the call is over: the next one finds it, however short its own time is.
+    async fn found_or_compiled(self: &Arc<Self>, digest: Digest) -> Result<Entry, Refusal> {
+        match self.cache.find(&digest).map_err(report::not_kept)? {
+            Found::Sound(entry) => {
+                self.counts.hits.fetch_add(1, Relaxed);
+                return Ok(entry);
+            }
+            Found::Missing => {}
+            Found::Damaged => {
+                self.counts.damaged.fetch_add(1, Relaxed);
+            }
+        }
+        let inner = self.clone();
+        let compiled =
+            self.background.spawn(async move { inner.entry(&digest, &|_| ()).await }).await;
+        compiled.unwrap_or_else(|panic| Err(report::not_kept(io::Error::other(panic))))
     }
 
     /// The cache's entry for a module, compiled now if there is none.

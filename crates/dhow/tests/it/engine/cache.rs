@@ -67,6 +67,17 @@ async fn a_crowd_on_a_cold_function_costs_one_load() {
 }
 
 #[tokio::test]
+async fn a_compilation_outlives_the_call_that_needed_it() {
+    let rig = Rig::new();
+    let short = rig.target("http-kit", |t| t.limits.timeout = Duration::from_millis(1));
+    assert_eq!(rig.get(&short, "/").await.unwrap_err().reason, Reason::WallTime);
+    let target = rig.target("http-kit", |_| ());
+    assert_eq!(rig.get(&target, "/").await.unwrap().status, 200);
+    let stats = rig.engine.stats();
+    assert_eq!((stats.cache_misses, stats.loaded), (1, 1), "it was compiled twice");
+}
+
+#[tokio::test]
 async fn loaded_functions_are_kept_within_their_budget() {
     let rig = Rig::with(|config| config.loaded = 16);
     let targets: Vec<_> = (0..40)

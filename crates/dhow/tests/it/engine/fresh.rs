@@ -131,7 +131,7 @@ async fn one_instance_serves_calls_at_the_same_time_where_asked() {
         template.reuse.concurrent = 4;
     });
     rig.get(&target, "/count").await.unwrap();
-    let slow = rig.get(&target, "/sleep?ms=1000");
+    let slow = rig.get(&target, "/sleep?ms=4000");
     let quick = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         rig.get(&target, "/count").await.unwrap().text()

@@ -177,7 +177,7 @@ impl Drop for Server {
         if let Ok(pid) = i32::try_from(self.process.id())
             && let (Some(pid), Ok(None)) = (Pid::from_raw(pid), self.process.try_wait())
         {
-            drop(kill_process(pid, Signal::TERM));
+            let _ = kill_process(pid, Signal::TERM);
         }
         drop(self.process.wait());
         drop(std::fs::remove_dir_all(&self.data));

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::Args;
 use crate::cold::Connection;
 use crate::report::{median, percentile};
-use crate::server::Server;
+use crate::server::{Server, Threads};
 
 /// Requests a second, spread over this many connections.
 const RATE: u32 = 200;
@@ -55,8 +55,7 @@ fn beside_native_loops(args: &Args, loops: usize) -> Result<f64, String> {
             }
         }
     }
-    let program = std::env::current_exe().map_err(|e| e.to_string())?.with_file_name("hyper-plain");
-    let server = Server::plain(Command::new(program))?;
+    let server = Server::hyper(Threads::Shared)?;
     let mut children = Loops(Vec::new());
     for _ in 0..loops {
         let mut command = Command::new("nice");
@@ -78,15 +77,21 @@ fn beside_guests(args: &Args, loops: usize) -> Result<(f64, usize), String> {
     server.deploy(args, "burn", &burn, &["--cpu-time", &cpu, "--timeout", &wall])?;
     server.deploy(args, "quick", &args.guests.join("rust/http-lean/http-lean.wasm"), &[])?;
     thread::scope(|scope| {
-        for _ in 0..loops {
-            let address = server.address.clone();
-            // Ends with the server: an endless loop has no answer.
-            scope.spawn(move || Connection::open(&address)?.call("/function/burn"));
-        }
+        let burning: Vec<_> = (0..loops)
+            .map(|_| {
+                let address = server.address.clone();
+                // Ends with the server: an endless loop has no answer.
+                scope.spawn(move || Connection::open(&address)?.call("/function/burn"))
+            })
+            .collect();
         thread::sleep(Duration::from_millis(500));
         let result = quick_calls(&server.address, "/function/quick", args.seconds);
+        let ended = burning.iter().filter(|one| one.is_finished()).count();
         drop(server.end());
-        result
+        match ended {
+            0 => result,
+            _ => Err(format!("{ended} of {loops} endless loops ended before their time")),
+        }
     })
 }
 

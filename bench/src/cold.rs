@@ -16,6 +16,11 @@ use crate::server::Server;
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Cold {
     pub(crate) guest: &'static str,
+    /// Milliseconds over a warm call that are good enough, and that are aimed at.
+    pub(crate) floor: f64,
+    pub(crate) aim: f64,
+    /// The very first call that the process answered, which also pays for pages of dhow itself.
+    pub(crate) first_of_process: f64,
     /// First calls, microseconds.
     pub(crate) first: Vec<f64>,
     /// Calls of the same functions once they were loaded.
@@ -23,9 +28,9 @@ pub(crate) struct Cold {
 }
 
 impl Cold {
-    /// Microseconds that a first call takes more than a warm one.
+    /// Milliseconds that a first call takes more than a warm one.
     pub(crate) fn over_warm(&self) -> f64 {
-        median(&self.first) - median(&self.warm)
+        (median(&self.first) - median(&self.warm)) / 1e3
     }
 }
 
@@ -36,37 +41,59 @@ pub(crate) fn measure(args: &Args) -> Result<Vec<Cold>, String> {
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/dhow/guests")));
     let js = built.map(|folder| folder.join("js-hello.wasm"));
-    let mut guests = vec![
-        ("http lean", args.guests.join("rust/http-lean/http-lean.wasm"), args.cold),
-        ("http std", args.guests.join("rust/http-std/http-std.wasm"), args.cold),
-        ("command", args.guests.join("c/hello/hello.wasm"), args.cold),
-    ];
     // The one guest that is not committed: `guests/build.sh js` builds it.
-    guests.extend(js.map(|path| ("JavaScript, 13 MB", path, 3)));
-    guests.into_iter().map(|(name, path, copies)| one(args, name, &path, copies)).collect()
+    let js = js.ok_or("no folder of built guests: neither DHOW_GUEST_CACHE nor HOME is set")?;
+    let small = |name, path: &str| Guest {
+        name,
+        path: args.guests.join(path),
+        copies: args.cold,
+        floor: 0.3,
+        aim: 0.1,
+    };
+    [
+        small("http lean", "rust/http-lean/http-lean.wasm"),
+        small("http std", "rust/http-std/http-std.wasm"),
+        small("command", "c/hello/hello.wasm"),
+        Guest { name: "JavaScript, 13 MB", path: js, copies: JS_COPIES, floor: 4.0, aim: 2.0 },
+    ]
+    .into_iter()
+    .map(|guest| one(args, &guest))
+    .collect()
 }
 
-fn one(args: &Args, guest: &'static str, path: &PathBuf, copies: usize) -> Result<Cold, String> {
+/// Few, since each takes long to compile.
+const JS_COPIES: usize = 3;
+
+/// A guest to deploy under several names, as a module of its own each time.
+struct Guest {
+    name: &'static str,
+    path: PathBuf,
+    copies: usize,
+    floor: f64,
+    aim: f64,
+}
+
+fn one(args: &Args, guest: &Guest) -> Result<Cold, String> {
+    let Guest { name, ref path, copies, floor, aim } = *guest;
     let module = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let server = Server::dhow(args, None)?;
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    for copy in 0..copies {
+    for copy in 0..=copies {
         let path = folder.path().join(format!("{copy}.wasm"));
         std::fs::write(&path, distinct(&module, copy)).map_err(|error| error.to_string())?;
         server.deploy(args, &format!("f{copy}"), &path, &[])?;
     }
     let server = Server::dhow(args, server.end())?;
     let mut connection = Connection::open(&server.address)?;
-    // The first function of a process also pays for the server's own pages.
-    connection.call("/function/f0")?;
+    let first_of_process = connection.call("/function/f0")?;
     let (mut first, mut warm) = (Vec::new(), Vec::new());
-    for copy in 1..copies {
+    for copy in 1..=copies {
         let path = format!("/function/f{copy}");
         first.push(connection.call(&path)?);
         connection.call(&path)?;
         warm.push(connection.call(&path)?);
     }
-    Ok(Cold { guest, first, warm })
+    Ok(Cold { guest: name, floor, aim, first_of_process, first, warm })
 }
 
 /// The module with a custom section of its own, and so with a digest of its own.
@@ -137,5 +164,19 @@ impl Connection {
                 return Ok(());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_differ_and_stay_modules() {
+        let module = b"\0asm\x01\0\0\0";
+        let (one, two) = (distinct(module, 1), distinct(module, 2));
+        assert_ne!(one, two);
+        // Section 0, its length, the length of its name, the name and no content.
+        assert_eq!(one[8..], *b"\0\x0a\x09copy00001");
     }
 }

@@ -4,14 +4,18 @@
 mod burn;
 mod cold;
 mod load;
+mod machine;
+mod memory;
 mod report;
 mod server;
 mod throughput;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 /// What to measure, and how long.
 #[derive(Debug, Clone, Parser)]
@@ -34,18 +38,55 @@ pub(crate) struct Args {
     /// Functions for the cold calls
     #[arg(long, default_value_t = 30)]
     cold: usize,
-    /// Only some of: throughput, cold, burn
+    /// Functions whose memory is measured
+    #[arg(long, default_value_t = 10_000)]
+    functions: usize,
+    /// Only some parts
     #[arg(long)]
-    only: Vec<String>,
+    only: Vec<Part>,
     /// Only some rows of the throughput table, by part of their name
     #[arg(long)]
     subject: Vec<String>,
-    /// Where the figures go
-    #[arg(long, default_value = "bench/results/latest.json")]
-    json: PathBuf,
+    /// One round of a second each, few functions: whether it runs, not how fast. Writes nothing
+    /// unless told where
+    #[arg(long)]
+    quick: bool,
+    /// Where the figures go [default: bench/results/DATE.json]
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Requests a second and CPU per request
+    Throughput,
+    /// First calls of functions
+    Cold,
+    /// A quick function beside endless loops
+    Burn,
+    /// Memory of functions that nobody calls
+    Memory,
 }
 
 impl Args {
+    /// What was meant, from what was typed.
+    fn settle(mut self) -> Self {
+        match self.quick {
+            true => {
+                (self.rounds, self.seconds) = (1, 1);
+                self.cold = self.cold.min(5);
+                self.functions = self.functions.min(500);
+            }
+            false => {
+                let date = machine::date(SystemTime::now());
+                let results = || PathBuf::from(format!("bench/results/{date}.json"));
+                self.json = self.json.or_else(|| Some(results()));
+            }
+        }
+        self
+    }
+
     fn dhow(&self) -> PathBuf {
         let beside = || Some(std::env::current_exe().ok()?.with_file_name("dhow"));
         self.dhow.clone().or_else(beside).unwrap_or_else(|| "dhow".into())
@@ -55,19 +96,29 @@ impl Args {
         self.subject.is_empty() || self.subject.iter().any(|part| name.contains(part.as_str()))
     }
 
-    fn wants(&self, part: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| only == part)
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
     }
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for a terminal")]
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(&args) {
-        Ok(text) => {
-            println!("{text}");
-            ExitCode::SUCCESS
+    let args = Args::parse().settle();
+    let mut report = report::Report::new(&args);
+    let mut failed = measure(&args, &mut report);
+    // What was measured before a failure is kept.
+    println!("{report}");
+    if let Some(path) = &args.json {
+        match report.write(path) {
+            Ok(()) => println!("Figures are in {}.", path.display()),
+            Err(why) => {
+                let unwritten = format!("{}: {why}", path.display());
+                failed = failed.and(Err(unwritten));
+            }
         }
+    }
+    match failed.and_then(|()| report.failures()) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("{why}");
             ExitCode::FAILURE
@@ -75,17 +126,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<String, String> {
-    let mut report = report::Report::new(args);
-    if args.wants("throughput") {
+fn measure(args: &Args, report: &mut report::Report) -> Result<(), String> {
+    if args.wants(Part::Throughput) {
         report.throughput = throughput::measure(args)?;
     }
-    if args.wants("cold") {
+    if args.wants(Part::Cold) {
         report.cold = cold::measure(args)?;
     }
-    if args.wants("burn") {
+    if args.wants(Part::Burn) {
         report.burn = Some(burn::measure(args)?);
     }
-    report.write(&args.json)?;
-    Ok(report.to_string())
+    if args.wants(Part::Memory) {
+        report.memory = Some(memory::measure(args)?);
+    }
+    Ok(())
 }

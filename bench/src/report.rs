@@ -1,4 +1,4 @@
-//! The figures, as a table for people and as JSON.
+//! The figures, as tables for people and as JSON.
 
 use std::fmt;
 use std::path::Path;
@@ -8,17 +8,20 @@ use serde::Serialize;
 use crate::Args;
 use crate::burn::Burn;
 use crate::cold::Cold;
+use crate::machine::Machine;
+use crate::memory::Memory;
 use crate::throughput::{CONNECTIONS, SUBJECTS, Sample, Subject};
 
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
+    machine: Machine,
     rounds: usize,
     seconds: u64,
-    wasmtime: String,
     pub(crate) throughput: Vec<Sample>,
     pub(crate) cold: Vec<Cold>,
     pub(crate) burn: Option<Burn>,
+    pub(crate) memory: Option<Memory>,
 }
 
 /// A goal: what is compared, and the least that is good enough and that is aimed at.
@@ -26,7 +29,7 @@ struct Goal {
     what: &'static str,
     floor: f64,
     aim: f64,
-    of: fn(&Report, usize) -> Option<f64>,
+    of: fn(&[Sample], usize) -> Option<f64>,
 }
 
 const GOALS: &[Goal] = &[
@@ -34,46 +37,47 @@ const GOALS: &[Goal] = &[
         what: "http lean, CPU, times better than wasmtime serve",
         floor: 4.0,
         aim: 9.0,
-        of: |report, c| report.cpu_ratio(Subject::ServeDefault, Subject::DhowLean, c),
+        of: |all, c| cpu_ratio(all, Subject::ServeDefault, Subject::DhowLean, c),
     },
     Goal {
         what: "… than wasmtime serve with its pool tuned",
         floor: 2.2,
         aim: 4.0,
-        of: |report, c| report.cpu_ratio(Subject::ServeTuned, Subject::DhowLean, c),
+        of: |all, c| cpu_ratio(all, Subject::ServeTuned, Subject::DhowLean, c),
     },
     Goal {
         what: "… than wasmtime serve with reuse 20 (dhow fresh)",
         floor: 0.9,
         aim: 1.6,
-        of: |report, c| report.cpu_ratio(Subject::ServeReuse20, Subject::DhowLean, c),
+        of: |all, c| cpu_ratio(all, Subject::ServeReuse20, Subject::DhowLean, c),
     },
     Goal {
         what: "http lean, requests/s, against bare hyper",
         floor: 0.35,
         aim: 0.55,
-        of: |report, c| report.rate_ratio(Subject::DhowLean, Subject::Hyper, c),
+        of: |all, c| rate_to_hyper(all, Subject::DhowLean, c),
     },
     Goal {
         what: "command, requests/s, against bare hyper",
         floor: 0.45,
         aim: 0.65,
-        of: |report, c| report.rate_ratio(Subject::DhowCommand, Subject::Hyper, c),
+        of: |all, c| rate_to_hyper(all, Subject::DhowCommand, c),
     },
 ];
 
+/// p99 beside endless loops, against bare hyper beside native ones: at most this.
+const BURN_CEILING: f64 = 3.0;
+
 impl Report {
     pub(crate) fn new(args: &Args) -> Self {
-        let version = std::process::Command::new(&args.wasmtime).arg("--version").output();
-        let version =
-            version.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
         Self {
+            machine: Machine::look(args),
             rounds: args.rounds,
             seconds: args.seconds,
-            wasmtime: version.unwrap_or_default(),
             throughput: vec![],
             cold: vec![],
             burn: None,
+            memory: None,
         }
     }
 
@@ -85,25 +89,15 @@ impl Report {
         std::fs::write(path, json + "\n").map_err(|error| error.to_string())
     }
 
-    fn cell(&self, subject: Subject, connections: usize, of: fn(&Sample) -> f64) -> Vec<f64> {
-        self.throughput
-            .iter()
-            .filter(|sample| sample.subject == subject && sample.connections == connections)
-            .map(of)
-            .collect()
-    }
-
-    fn ratio(&self, a: Subject, b: Subject, c: usize, of: fn(&Sample) -> f64) -> Option<f64> {
-        let (a, b) = (self.cell(a, c, of), self.cell(b, c, of));
-        (!a.is_empty() && !b.is_empty()).then(|| median(&a) / median(&b))
-    }
-
-    fn cpu_ratio(&self, peer: Subject, dhow: Subject, connections: usize) -> Option<f64> {
-        self.ratio(peer, dhow, connections, |sample| sample.cpu)
-    }
-
-    fn rate_ratio(&self, dhow: Subject, peer: Subject, connections: usize) -> Option<f64> {
-        self.ratio(dhow, peer, connections, |sample| sample.load.per_second)
+    /// What makes a run void, whatever its figures are. Failed requests under load have ended it
+    /// before.
+    pub(crate) fn failures(&self) -> Result<(), String> {
+        match &self.burn {
+            Some(burn) if burn.failed > 0 => {
+                Err(format!("{} calls failed beside endless loops", burn.failed))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn throughput_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,13 +106,13 @@ impl Report {
         writeln!(f, "|---|---|---|---|---|---|")?;
         for subject in SUBJECTS {
             for c in CONNECTIONS {
-                let cpu = self.cell(subject, c, |sample| sample.cpu);
-                if cpu.is_empty() {
+                let rate = cell(&self.throughput, subject, c, |sample| sample.load.per_second);
+                if rate.is_empty() {
                     continue;
                 }
-                let rate = self.cell(subject, c, |sample| sample.load.per_second);
-                let p50 = self.cell(subject, c, |sample| sample.load.p50);
-                let p99 = self.cell(subject, c, |sample| sample.load.p99);
+                let cpu = cell(&self.throughput, subject, c, |sample| sample.cpu);
+                let p50 = cell(&self.throughput, subject, c, |sample| sample.load.p50);
+                let p99 = cell(&self.throughput, subject, c, |sample| sample.load.p99);
                 writeln!(
                     f,
                     "| {} | {c} | {:.0} [{:.0}..{:.0}] | {:.1} [{:.1}..{:.1}] | {:.0} | {:.0} |",
@@ -134,19 +128,46 @@ impl Report {
                 )?;
             }
         }
+        Ok(())
+    }
+
+    fn goals_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n| goal | at 16 | at 64 | floor | aim |\n|---|---|---|---|---|")?;
-        for goal in GOALS {
+        for Goal { what, floor, aim, of } in GOALS {
             let at = |c| {
-                (goal.of)(self, c).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))
+                of(&self.throughput, c)
+                    .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))
             };
+            writeln!(f, "| {what} | {} | {} | {floor} | {aim} |", at(16), at(64))?;
+        }
+        let hyper = |c| bare_hyper(&self.throughput, c).map_or("-", |(subject, _)| subject.name());
+        writeln!(
+            f,
+            "\nBare hyper is the faster of the two: {} at 16, {} at 64.",
+            hyper(16),
+            hyper(64)
+        )
+    }
+
+    fn cold_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\n| first call of | over a warm call, ms | floor | aim | first, us | warm, us | first of \
+             its process, us |\n|---|---|---|---|---|---|---|"
+        )?;
+        for cold in &self.cold {
             writeln!(
                 f,
-                "| {} | {} | {} | {} | {} |",
-                goal.what,
-                at(16),
-                at(64),
-                goal.floor,
-                goal.aim
+                "| {} | {:.3} | {} | {} | {:.0} [{:.0}..{:.0}] | {:.0} | {:.0} |",
+                cold.guest,
+                cold.over_warm(),
+                cold.floor,
+                cold.aim,
+                median(&cold.first),
+                percentile(&cold.first, 0.0),
+                percentile(&cold.first, 1.0),
+                median(&cold.warm),
+                cold.first_of_process
             )?;
         }
         Ok(())
@@ -157,25 +178,17 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.throughput.is_empty() {
             self.throughput_table(f)?;
+            self.goals_table(f)?;
         }
         if !self.cold.is_empty() {
-            writeln!(f, "\n| first call of | over a warm call, us | first, us | warm, us |")?;
-            writeln!(f, "|---|---|---|---|")?;
-            for cold in &self.cold {
-                let (first, warm) = (median(&cold.first), median(&cold.warm));
-                writeln!(
-                    f,
-                    "| {} | {:.0} | {first:.0} | {warm:.0} |",
-                    cold.guest,
-                    cold.over_warm()
-                )?;
-            }
+            self.cold_table(f)?;
         }
         if let Some(burn) = &self.burn {
             writeln!(
                 f,
                 "\nBeside {} endless loops, 200 calls/s: p99 {:.0} us (dhow), {:.0} us (bare hyper \
-                 beside native loops at nice 19), ratio {:.2}, failed calls {}.",
+                 beside native loops at nice 19), ratio {:.2} (at most {BURN_CEILING}), failed calls \
+                 {}.",
                 burn.loops,
                 median(&burn.dhow_p99),
                 median(&burn.hyper_p99),
@@ -183,8 +196,57 @@ impl fmt::Display for Report {
                 burn.failed
             )?;
         }
+        if let Some(memory) = &self.memory {
+            let mib = |bytes| bytes >> 20;
+            writeln!(
+                f,
+                "\n{} functions, nobody calls them: {} MiB after a start with all of them, which took \
+                 {:.2} s ({} MiB with none, {} MiB in the process that deployed them in {:.0} s): \
+                 {:.2} KiB each.",
+                memory.functions,
+                mib(memory.restarted),
+                memory.start_seconds,
+                mib(memory.empty),
+                mib(memory.deployed),
+                memory.deploying_seconds,
+                memory.each() / 1024.0
+            )?;
+        }
         Ok(())
     }
+}
+
+/// One figure of one subject, in all rounds.
+fn cell(all: &[Sample], subject: Subject, connections: usize, of: fn(&Sample) -> f64) -> Vec<f64> {
+    all.iter()
+        .filter(|sample| sample.subject == subject && sample.connections == connections)
+        .map(of)
+        .collect()
+}
+
+fn median_cell(all: &[Sample], subject: Subject, c: usize, of: fn(&Sample) -> f64) -> Option<f64> {
+    let figures = cell(all, subject, c, of);
+    (!figures.is_empty()).then(|| median(&figures))
+}
+
+/// How many times the CPU of `dhow` its peer needs for a request.
+fn cpu_ratio(all: &[Sample], peer: Subject, dhow: Subject, c: usize) -> Option<f64> {
+    let cpu = |subject| median_cell(all, subject, c, |sample| sample.cpu);
+    Some(cpu(peer)? / cpu(dhow)?)
+}
+
+/// The faster of the bare servers, and its requests a second.
+fn bare_hyper(all: &[Sample], c: usize) -> Option<(Subject, f64)> {
+    [Subject::Hyper, Subject::HyperPerCore]
+        .into_iter()
+        .filter_map(|one| Some((one, median_cell(all, one, c, |sample| sample.load.per_second)?)))
+        .max_by(|(_, one), (_, other)| one.total_cmp(other))
+}
+
+/// Requests a second, as part of those of bare hyper.
+fn rate_to_hyper(all: &[Sample], dhow: Subject, c: usize) -> Option<f64> {
+    let (_, hyper) = bare_hyper(all, c)?;
+    Some(median_cell(all, dhow, c, |sample| sample.load.per_second)? / hyper)
 }
 
 /// The middle of some figures.
@@ -209,6 +271,12 @@ pub(crate) fn percentile(figures: &[f64], part: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Load;
+
+    fn sample(subject: Subject, per_second: f64, cpu: f64) -> Sample {
+        let load = Load { requests: 1.0, per_second, p50: 1.0, p99: 1.0 };
+        Sample { subject, connections: 16, round: 0, load, cpu }
+    }
 
     #[test]
     fn percentiles_are_taken_from_the_sorted_figures() {
@@ -216,5 +284,29 @@ mod tests {
         assert_eq!(median(&figures), 3.0);
         assert_eq!((percentile(&figures, 0.0), percentile(&figures, 1.0)), (1.0, 5.0));
         assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn ratios_are_of_medians_at_the_same_number_of_connections() {
+        let all = [
+            sample(Subject::ServeDefault, 10.0, 100.0),
+            sample(Subject::ServeDefault, 10.0, 140.0),
+            sample(Subject::ServeDefault, 10.0, 120.0),
+            sample(Subject::DhowLean, 30.0, 20.0),
+        ];
+        assert_eq!(cpu_ratio(&all, Subject::ServeDefault, Subject::DhowLean, 16), Some(6.0));
+        assert_eq!(cpu_ratio(&all, Subject::ServeDefault, Subject::DhowLean, 64), None);
+        assert_eq!(cpu_ratio(&all, Subject::ServeTuned, Subject::DhowLean, 16), None);
+    }
+
+    #[test]
+    fn the_faster_bare_server_is_what_counts() {
+        let mut all = vec![sample(Subject::DhowLean, 30.0, 20.0)];
+        assert_eq!(rate_to_hyper(&all, Subject::DhowLean, 16), None);
+        all.push(sample(Subject::Hyper, 60.0, 7.0));
+        assert_eq!(rate_to_hyper(&all, Subject::DhowLean, 16), Some(0.5));
+        all.push(sample(Subject::HyperPerCore, 100.0, 7.0));
+        assert_eq!(rate_to_hyper(&all, Subject::DhowLean, 16), Some(0.3));
+        assert_eq!(bare_hyper(&all, 16), Some((Subject::HyperPerCore, 100.0)));
     }
 }

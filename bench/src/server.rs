@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::Args;
+use crate::usage;
 
 /// A server that runs. Ends when dropped.
 pub(crate) struct Server {
@@ -21,11 +22,25 @@ pub(crate) struct Server {
     pub(crate) data: Option<TempDir>,
 }
 
+/// How bare hyper uses its cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// One runtime whose workers share the connections.
+    Shared,
+    /// A runtime and a listener on each core, the kernel spreads the connections.
+    PerCore,
+}
+
 impl Server {
-    /// A program that is told the address to listen on as its last argument.
-    pub(crate) fn plain(mut command: Command) -> Result<Self, String> {
+    /// Bare hyper.
+    pub(crate) fn hyper(threads: Threads) -> Result<Self, String> {
         let address = free_address()?;
+        let this = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut command = Command::new(this.with_file_name("hyper-plain"));
         command.arg(&address);
+        if threads == Threads::PerCore {
+            command.arg("per-core");
+        }
         Self::spawn(command, address)
     }
 
@@ -56,13 +71,17 @@ impl Server {
             None => tempfile::tempdir().map_err(|error| error.to_string())?,
         };
         let any = "127.0.0.1:0";
-        let mut process = Command::new(args.dhow())
+        let process = Command::new(args.dhow())
             .args(["up", "--listen", any, "--admin", any, "--metrics", any, "--data"])
             .arg(data.path())
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| format!("{} can't be run: {error}", args.dhow().display()))?;
-        let out = process.stdout.take().ok_or("dhow has no output")?;
+        let (address, admin) = (String::new(), String::new());
+        let mut server = Self { process, address, admin, data: Some(data) };
+        let out = server.process.stdout.take().ok_or("dhow has no output")?;
+        // Ready once it has told its last address.
         let addresses: Vec<String> = BufReader::new(out)
             .lines()
             .take(3)
@@ -71,8 +90,8 @@ impl Server {
         let [address, admin, _] = addresses.as_slice() else {
             return Err("dhow did not start".to_owned());
         };
-        let (address, admin) = (address.clone(), format!("http://{admin}"));
-        Ok(Self { process, address, admin, data: Some(data) })
+        (server.address, server.admin) = (address.clone(), format!("http://{admin}"));
+        Ok(server)
     }
 
     /// Deploys a function on dhow.
@@ -114,15 +133,14 @@ impl Server {
         Err("a server does not answer".to_owned())
     }
 
-    /// CPU seconds used so far, user and system (`proc(5)`; a tick is 10 ms on Linux).
+    /// CPU seconds used so far, user and system, with children.
     pub(crate) fn cpu(&self) -> Result<f64, String> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))
-            .map_err(|error| error.to_string())?;
-        let fields: Vec<_> =
-            stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|f| f.parse::<f64>().ok());
-        let used = ticks(11).zip(ticks(12)).map(|(user, system)| (user + system) / 100.0);
-        used.ok_or_else(|| "no CPU time in /proc".to_owned())
+        usage::cpu(self.process.id())
+    }
+
+    /// Bytes of memory that are resident.
+    pub(crate) fn memory(&self) -> Result<u64, String> {
+        usage::memory(self.process.id())
     }
 
     /// Ends the server; its data stays.

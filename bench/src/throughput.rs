@@ -1,13 +1,12 @@
 //! Requests a second, and the server's CPU for each, under load.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use serde::Serialize;
 
 use crate::Args;
 use crate::load::{self, Load};
-use crate::server::Server;
+use crate::server::{Server, Threads};
 
 /// Connections at once.
 pub(crate) const CONNECTIONS: [usize; 3] = [1, 16, 64];
@@ -17,6 +16,7 @@ pub(crate) const CONNECTIONS: [usize; 3] = [1, 16, 64];
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Subject {
     Hyper,
+    HyperPerCore,
     ServeDefault,
     ServeTuned,
     ServeReuse20,
@@ -28,8 +28,9 @@ pub(crate) enum Subject {
     DhowP3Reuse128,
 }
 
-pub(crate) const SUBJECTS: [Subject; 10] = [
+pub(crate) const SUBJECTS: [Subject; 11] = [
     Subject::Hyper,
+    Subject::HyperPerCore,
     Subject::ServeDefault,
     Subject::ServeTuned,
     Subject::ServeReuse20,
@@ -67,7 +68,8 @@ const REUSE_128: &str = "{calls: 128, concurrent: 16}";
 impl Subject {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Hyper => "bare hyper",
+            Self::Hyper => "bare hyper, shared runtime",
+            Self::HyperPerCore => "bare hyper, runtime per core",
             Self::ServeDefault => "wasmtime serve, lean",
             Self::ServeTuned => "wasmtime serve, pool tuned",
             Self::ServeReuse20 => "wasmtime serve, reuse 20",
@@ -84,6 +86,11 @@ impl Subject {
         let guest = |path: &str| -> PathBuf { args.guests.join(path) };
         let (lean, lean_p3) =
             (guest("rust/http-lean/http-lean.wasm"), guest("rust/http-lean-p3/http-lean-p3.wasm"));
+        let hyper = |threads| {
+            let server = Server::hyper(threads)?;
+            let url = format!("http://{}/", server.address);
+            Ok((server, url))
+        };
         let serve = |guest: &PathBuf, options: &[&str]| {
             let server = Server::wasmtime(args, guest, options)?;
             let url = format!("http://{}/", server.address);
@@ -99,14 +106,8 @@ impl Subject {
             Ok((server, url))
         };
         match self {
-            Self::Hyper => {
-                let program = std::env::current_exe()
-                    .map_err(|error| error.to_string())?
-                    .with_file_name("hyper-plain");
-                let server = Server::plain(Command::new(program))?;
-                let url = format!("http://{}/", server.address);
-                Ok((server, url))
-            }
+            Self::Hyper => hyper(Threads::Shared),
+            Self::HyperPerCore => hyper(Threads::PerCore),
             Self::ServeDefault => serve(&lean, &[]),
             Self::ServeTuned => serve(&lean, TUNED),
             Self::ServeReuse20 => serve(&lean, REUSE_20),
@@ -137,9 +138,14 @@ fn apply(args: &Args, server: &Server, guest: &PathBuf, reuse: &str) -> Result<(
 /// All subjects in turn, so many rounds.
 #[expect(clippy::print_stderr, reason = "a tool for a terminal; a run takes long")]
 pub(crate) fn measure(args: &Args) -> Result<Vec<Sample>, String> {
+    let subjects: Vec<Subject> =
+        SUBJECTS.into_iter().filter(|one| args.wants_subject(one.name())).collect();
+    if subjects.is_empty() {
+        return Err(format!("no row has a name with {}", args.subject.join(" or ")));
+    }
     let mut samples = Vec::new();
     for round in 0..args.rounds {
-        for subject in SUBJECTS.into_iter().filter(|one| args.wants_subject(one.name())) {
+        for &subject in &subjects {
             let (server, url) = subject.start(args)?;
             // Neither first calls nor a cold CPU are what this is about.
             load::run(&url, 16, 1)?;

@@ -11,7 +11,7 @@ mod server;
 mod throughput;
 mod usage;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     /// unless told where
     #[arg(long)]
     quick: bool,
-    /// Where the figures go [default: bench/results/DATE.json]
+    /// Where the figures go [default: bench/results/DATE.json, or DATE-2.json when there is one…]
     #[arg(long)]
     json: Option<PathBuf>,
 }
@@ -79,9 +79,8 @@ impl Args {
                 self.functions = self.functions.min(500);
             }
             false => {
-                let date = machine::date(SystemTime::now());
-                let results = || PathBuf::from(format!("bench/results/{date}.json"));
-                self.json = self.json.or_else(|| Some(results()));
+                self.json =
+                    self.json.or_else(|| Some(next_file(&machine::date(SystemTime::now()))));
             }
         }
         self
@@ -99,6 +98,18 @@ impl Args {
     fn wants(&self, part: Part) -> bool {
         self.only.is_empty() || self.only.contains(&part)
     }
+}
+
+/// The first file of this day that is not there yet: no run writes over the figures of another.
+fn next_file(date: &str) -> PathBuf {
+    let folder = Path::new("bench/results");
+    let mut file = folder.join(format!("{date}.json"));
+    let mut run = 2;
+    while file.exists() {
+        file = folder.join(format!("{date}-{run}.json"));
+        run += 1;
+    }
+    file
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for a terminal")]

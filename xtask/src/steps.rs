@@ -74,3 +74,19 @@ fn test() -> Result<(), String> {
 fn fuzz() -> Result<(), String> {
     shell::run("bash", &["fuzz/check.sh"])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_step_that_fails_ends_the_run() {
+        let steps: &[Step] = &[
+            ("one", || Ok(())),
+            ("two", || Err("broken".to_owned())),
+            ("three", || panic!("not to be reached")),
+        ];
+        assert_eq!(run(steps), Err("two: broken".to_owned()));
+        assert_eq!(run(&steps[..1]), Ok(()));
+    }
+}

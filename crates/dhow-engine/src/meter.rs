@@ -1,9 +1,12 @@
 //! What a guest uses, measured while it runs, and the moments at which it is stopped, parked or
 //! moved aside.
 //!
-//! CPU is the time of the thread that polls the guest, read before and after each poll and, by
-//! the epoch interrupt, every tick in between. A guest that waits is not polled and pays nothing.
+//! CPU is the time of the thread that polls the guest. A poll shorter than a tick is taken by the
+//! wall clock, which needs no system call; a longer one by the thread's own clock, read at its end
+//! and, by the epoch interrupt, every tick in between. A guest that waits is not polled and pays
+//! nothing.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -15,7 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 use wasmtime::UpdateDeadline;
 
 use crate::rate::CpuRate;
-use crate::ticker::Ticker;
+use crate::ticker::{TICK, Ticker};
 
 /// A guest that runs so long without a wait is moved to the background threads.
 const ASIDE_AFTER: Duration = Duration::from_millis(4);
@@ -39,7 +42,7 @@ pub(crate) struct Meter {
     ticker: Arc<Ticker>,
     /// Nanoseconds of the slices that are over.
     cpu: AtomicU64,
-    /// The thread's CPU clock when the slice began, nanoseconds.
+    /// The thread's CPU clock when the slice began, nanoseconds, by [`thread_cpu_near`].
     slice_began: AtomicU64,
     /// Of the slice, what the rate has been charged already, nanoseconds.
     charged: AtomicU64,
@@ -91,11 +94,17 @@ impl Meter {
     /// Runs `poll`, one slice of the guest, on the meter.
     pub(crate) fn slice<T>(&self, poll: impl FnOnce() -> T) -> T {
         self.ticker.notice();
-        let began = thread_cpu();
-        self.slice_began.store(began, Relaxed);
+        let began = Instant::now();
+        let cpu_began = thread_cpu_near(began);
+        self.slice_began.store(cpu_began, Relaxed);
         self.charged.store(0, Relaxed);
         let result = poll();
-        let used = thread_cpu().saturating_sub(began);
+        let wall = began.elapsed();
+        let used = match wall < TICK {
+            true => nanos(wall),
+            // What the thread was kept from the CPU is not the guest's.
+            false => thread_cpu().saturating_sub(cpu_began).min(nanos(wall)),
+        };
         self.cpu.fetch_add(used, Relaxed);
         if let Some(rate) = &self.rate {
             let rest = used.saturating_sub(self.charged.load(Relaxed));
@@ -200,6 +209,26 @@ impl Meter {
     pub(crate) fn peak_memory(&self) -> u64 {
         self.peak_memory.load(Relaxed)
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The CPU time of this thread at `now`, nanoseconds, at most a tick too high: between two looks at
+/// the thread's clock, a tick apart, it is counted on by the wall clock.
+fn thread_cpu_near(now: Instant) -> u64 {
+    thread_local! {
+        static LOOK: Cell<Option<(Instant, u64)>> = const { Cell::new(None) };
+    }
+    let cpu = match LOOK.get() {
+        Some((at, cpu)) if now.saturating_duration_since(at) < TICK => {
+            return cpu + nanos(now.saturating_duration_since(at));
+        }
+        _ => thread_cpu(),
+    };
+    LOOK.set(Some((now, cpu)));
+    cpu
 }
 
 /// The CPU time of this thread, nanoseconds.

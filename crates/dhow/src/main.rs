@@ -10,6 +10,9 @@ use dhow::cli::settings::{self, Settings};
 use dhow::{cli, inspect, run, up};
 use dhow_engine::compile::worker;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Runs WebAssembly functions
 #[derive(Parser)]
 #[command(name = "dhow", version, propagate_version = true)]

@@ -193,6 +193,7 @@ async fn serve(
         version: env!("CARGO_PKG_VERSION"),
         listen: addresses.admin,
         upload_limit: args.module_size,
+        changing: Arc::default(),
     });
     let api =
         tokio::spawn(admin::serve(listener(ports.admin)?, api, stop.clone().cancelled_owned()));

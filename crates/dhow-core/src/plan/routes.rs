@@ -244,6 +244,9 @@ fn choose<'t, 'p, T>(entries: Entries<'t, T>, method: &Method, path: &'p str) ->
             allowed.push(method.clone());
         }
     }
+    if allowed.contains(&Method::GET) && !allowed.contains(&Method::HEAD) {
+        allowed.push(Method::HEAD);
+    }
     Match::MethodNotAllowed(allowed)
 }
 
@@ -347,7 +350,7 @@ mod tests {
         let at = |method, path: &'static str| table.find(None, &method, path);
         assert!(matches!(at(Method::POST, "/a"), Match::Found { target: &"post", .. }));
         assert!(matches!(at(Method::HEAD, "/a"), Match::Found { target: &"get", .. }));
-        let allowed = vec![Method::GET, Method::POST];
+        let allowed = vec![Method::GET, Method::POST, Method::HEAD];
         assert_eq!(at(Method::PUT, "/a"), Match::MethodNotAllowed(allowed));
         assert!(matches!(at(Method::PUT, "/b"), Match::Found { target: &"all", base: "/b" }));
     }

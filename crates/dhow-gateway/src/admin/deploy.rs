@@ -51,6 +51,7 @@ async fn deploy(
     let (digest, program) = code(&function)?;
     let artifact = admin.intake.admit(&digest, &|_| {}).await?;
     let abi = fit(&function, &artifact)?;
+    let _turn = admin.changing.lock().await;
     let is_new = functions::find(&admin, &name).is_err();
     let new = NewRevision { function, digest, program, abi, now_ms: time::now_ms() };
     if dry_run {

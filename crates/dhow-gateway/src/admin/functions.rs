@@ -52,6 +52,14 @@ pub(super) async fn delete(
     State(admin): State<Admin>,
     Named(name): Named,
 ) -> Result<StatusCode, ApiError> {
+    // In a task of its own: a client that goes away must not leave it half done.
+    let deleted = tokio::spawn(delete_all(admin, name)).await;
+    deleted.unwrap_or_else(|error| Err(ApiError::internal(error.to_string())))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete_all(admin: Admin, name: FunctionName) -> Result<(), ApiError> {
+    let _turn = admin.changing.lock().await;
     admin.catalog.delete(name.clone()).await?;
     (admin.applied)(admin.catalog.snapshot().version).await;
     admin.observer.forget(&name);
@@ -60,8 +68,7 @@ pub(super) async fn delete(
     let removed = spawn_blocking(move || logs.remove(&of)).await;
     removed.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| {
         ApiError::internal(format!("`{name}` is deleted, but its log is not: {error}"))
-    })?;
-    Ok(StatusCode::NO_CONTENT)
+    })
 }
 
 /// Newest first.

@@ -13,6 +13,7 @@ use axum::middleware;
 use axum::routing::{self, MethodRouter};
 use dhow_core::ports::{BoxFuture, Catalog, Intake, Uploads};
 use http::Method;
+use tokio::sync::Mutex;
 
 use crate::logs::Logs;
 use crate::observer::Observer;
@@ -56,6 +57,9 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// The most bytes of a module.
     pub upload_limit: u64,
+    /// Held while a function changes, until what hangs on it has followed: a deletion that is
+    /// tidying up must not take a successor's figures and log for its own.
+    pub changing: Arc<Mutex<()>>,
 }
 
 /// The API as an HTTP service. Serve it with [`serve`].

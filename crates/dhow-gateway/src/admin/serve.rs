@@ -1,8 +1,10 @@
 //! The API's connections: who may be listened to, and how they end.
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
@@ -10,12 +12,17 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 /// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest pause inside a request's body.
+const BODY_STALL: Duration = Duration::from_secs(30);
+/// Connections at a time; the next waits in the kernel's queue.
+const CONNECTIONS: usize = 1024;
 /// How long requests may go on after the shutdown; what is left then is cut.
 const DRAIN: Duration = Duration::from_secs(10);
 /// The pause after a failed accept, such as for want of file descriptors.
@@ -46,7 +53,9 @@ pub fn check_listen(listen: SocketAddr, insecure: bool) -> Result<(), ListenErro
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
     let mut shutdown = pin!(shutdown);
     let (drain, draining) = watch::channel(false);
-    let router = router.layer(Extension(Draining(draining)));
+    let router =
+        router.layer(Extension(Draining(draining))).layer(RequestBodyTimeoutLayer::new(BODY_STALL));
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     let (cut, _) = watch::channel(());
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -55,10 +64,10 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, place)) => {
                 let service = TowerToHyperService::new(router.clone());
                 let connection =
                     connections.watch(http.serve_connection(TokioIo::new(stream), service));
@@ -73,6 +82,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
                         // The sender is dropped, never sent to.
                         _ = cut.changed() => {}
                     }
+                    drop(place);
                 });
             }
             Err(error) => {
@@ -87,6 +97,16 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
         tracing::warn!("requests to the admin API were cut at the end");
     }
     drop(cut);
+}
+
+/// The next connection, once there is a place for one.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
 }
 
 /// Whether the server is about to end. Every request has it as an extension.

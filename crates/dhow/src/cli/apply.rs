@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use dhow_core::function::{Function, Source};
 use dhow_core::name::{FunctionName, Label};
+use dhow_core::plan::routes;
 use dhow_dialects::problem::FieldError;
 use dhow_dialects::{document, native};
 
@@ -37,8 +38,9 @@ pub(super) struct Declared {
 /// Runs the command.
 ///
 /// # Errors
-/// What went wrong. Manifests and modules are looked at before anything is deployed; where the
-/// server then refuses one function, those before it are deployed and named.
+/// What went wrong. Manifests and modules are looked at, and the server is asked about every
+/// function, before any is deployed. Should the server refuse one all the same, because somebody
+/// else deployed in between or its disk is full, those before it are deployed and named.
 pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), CommandError> {
     let declared = read(&args.files, &settings.namespace())?;
     let modules = open_modules(&declared)?;
@@ -48,13 +50,22 @@ pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), 
     for (path, module) in modules {
         taken.insert(path, module.upload(&client, output)?);
     }
-    for one in declared {
-        let taken = module_path(&one).and_then(|path| taken.get(&path).cloned());
-        let mut function = one.function;
-        if let Some(taken) = taken {
-            function.source = taken.source();
-        }
-        upload::put_in_force(&function, &client, output)
+    let functions: Vec<Function> = declared
+        .into_iter()
+        .map(|one| {
+            let taken = module_path(&one).and_then(|path| taken.get(&path).cloned());
+            let mut function = one.function;
+            if let Some(taken) = taken {
+                function.source = taken.source();
+            }
+            function
+        })
+        .collect();
+    for function in &functions {
+        upload::rehearse(function, &client).map_err(|error| naming(&function.name, error))?;
+    }
+    for function in &functions {
+        upload::put_in_force(function, &client, output)
             .map_err(|error| naming(&function.name, error))?;
     }
     Ok(())
@@ -83,6 +94,7 @@ pub(super) fn read(files: &[PathBuf], namespace: &Label) -> Result<Vec<Declared>
         }
     }
     problems.extend(declared_twice(&declared));
+    problems.extend(contested(&declared));
     if !problems.is_empty() {
         return Err(CommandError::failure("nothing was applied, since a manifest is wrong")
             .fields(problems));
@@ -103,6 +115,20 @@ fn declared_twice(declared: &[Declared]) -> Vec<FieldError> {
                 one.manifest.as_str(),
                 format!("`{}` is declared in {earlier} already", one.function.name),
             )),
+        }
+    }
+    problems
+}
+
+/// Routes that two of the functions claim; the server sees one function at a time.
+fn contested(declared: &[Declared]) -> Vec<FieldError> {
+    let mut problems = Vec::new();
+    for (nth, one) in declared.iter().enumerate() {
+        let earlier = declared[..nth].iter().map(|other| &other.function);
+        let earlier = earlier.map(|other| (&other.name, &other.routes[..]));
+        if let Err(conflict) = routes::check(earlier, &one.function.name, &one.function.routes) {
+            let path = format!("{}: {}: spec.routes", one.manifest, one.function.name);
+            problems.push(FieldError::new(path, conflict.to_string()));
         }
     }
     problems

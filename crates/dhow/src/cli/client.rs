@@ -99,8 +99,24 @@ impl Client {
         name: &FunctionName,
         manifest: &Value,
     ) -> Result<Answer<FunctionStatus>, CommandError> {
+        self.put(&path_of(name), manifest)
+    }
+
+    /// What [`Self::deploy`] would answer, with nothing changed.
+    ///
+    /// # Errors
+    /// When the server is not there or would refuse.
+    pub fn rehearse(
+        &self,
+        name: &FunctionName,
+        manifest: &Value,
+    ) -> Result<Answer<FunctionStatus>, CommandError> {
+        self.put(&format!("{}?dryRun=true", path_of(name)), manifest)
+    }
+
+    fn put(&self, path: &str, manifest: &Value) -> Result<Answer<FunctionStatus>, CommandError> {
         let answer = self.send(
-            http::Request::put(self.url(&path_of(name)))
+            http::Request::put(self.url(path))
                 .header("content-type", "application/json")
                 .body(manifest.to_string()),
         )?;

@@ -84,6 +84,12 @@ impl Taken {
     }
 }
 
+/// Asks the server whether it would take `function`, whose code it holds.
+pub(super) fn rehearse(function: &Function, client: &Client) -> Result<(), CommandError> {
+    client.rehearse(&function.name, &native::encode(function))?;
+    Ok(())
+}
+
 /// Puts `function`, whose code the server holds, in force.
 pub(super) fn put_in_force(
     function: &Function,

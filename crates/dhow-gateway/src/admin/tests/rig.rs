@@ -76,6 +76,7 @@ impl Rig {
             version: "1.2.3",
             listen: address,
             upload_limit: UPLOAD_LIMIT,
+            changing: Arc::default(),
         });
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(serve(listener, router, async {

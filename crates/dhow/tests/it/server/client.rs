@@ -84,6 +84,19 @@ fn apply_takes_many_documents_or_none() {
     let said = server.fails(&["apply", "-f", manifest_path]);
     assert!(said.contains("spec.oops"), "{said}");
     assert_eq!(server.get("/function/hello").status, 404, "half of it was applied");
+    // Routes are taken by others, in the catalog or in the same manifest.
+    let taken = ", routes: [{path: /taken}]";
+    let owner = server.path().join("hello.wasm");
+    server.ok(&["deploy", "owner", owner.to_str().unwrap(), "--route", "/taken"]);
+    std::fs::write(&manifest, function("hello", "") + &function("echo", taken)).unwrap();
+    let said = server.fails(&["apply", "-f", manifest_path]);
+    assert!(said.contains("echo") && said.contains("owner"), "{said}");
+    assert_eq!(server.get("/function/hello").status, 404, "half of it was applied");
+    let contested = ", routes: [{path: /contested}]";
+    std::fs::write(&manifest, function("hello", contested) + &function("echo", contested)).unwrap();
+    let said = server.fails(&["apply", "-f", manifest_path]);
+    assert!(said.contains("echo.default: spec.routes") && said.contains("hello"), "{said}");
+    assert_eq!(server.get("/function/hello").status, 404, "half of it was applied");
     std::fs::write(&manifest, function("hello", "") + &function("echo", "")).unwrap();
     server.ok(&["apply", "-f", manifest_path]);
     assert_eq!(server.get("/function/hello").status, 200);

@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dhow-store", FEATURE),
     ("dhow-engine", FEATURE),
     ("dhow-gateway", FEATURE),
+    ("dhow-oci", FEATURE),
     (
         "dhow",
         &[
@@ -24,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dhow-store",
             "dhow-engine",
             "dhow-gateway",
+            "dhow-oci",
         ],
     ),
     ("dhow-testkit", &[]),

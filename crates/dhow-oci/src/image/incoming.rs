@@ -1,0 +1,173 @@
+//! A blob on its way into the staging folder: counted and hashed while it is written, so that
+//! nothing but what its descriptor says gets a name there.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dhow_core::digest::Digest;
+use sha2::{Digest as _, Sha256};
+use tempfile::TempPath;
+use tokio::fs::File;
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
+
+use super::descriptor::Descriptor;
+use super::error::PullError;
+
+/// Hears how many bytes of which blob have come, all together.
+pub type Hear = dyn Fn(&Descriptor, u64) + Send + Sync;
+
+/// A blob that is being written. Dropped unfinished, it leaves nothing behind.
+pub struct Incoming {
+    blob: Descriptor,
+    folder: PathBuf,
+    path: TempPath,
+    file: File,
+    hash: Sha256,
+    received: u64,
+    hear: Arc<Hear>,
+}
+
+impl Incoming {
+    /// Makes a place for `blob` in `folder`, private to this user.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub async fn create(
+        blob: &Descriptor,
+        folder: &Path,
+        hear: Arc<Hear>,
+    ) -> Result<Self, PullError> {
+        let named = tempfile::Builder::new()
+            .prefix(".incoming-")
+            .tempfile_in(folder)
+            .map_err(PullError::io("the blob can't be written"))?;
+        let (file, path) = named.into_parts();
+        Ok(Self {
+            blob: blob.clone(),
+            folder: folder.to_owned(),
+            path,
+            file: File::from_std(file),
+            hash: Sha256::new(),
+            received: 0,
+            hear,
+        })
+    }
+
+    /// Bytes that have come.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// [`PullError::WrongSize`] when they are more than the descriptor says: there is no point in
+    /// reading on. Otherwise when the disk refuses.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), PullError> {
+        let received = self.received + bytes.len() as u64;
+        if received > self.blob.size {
+            return Err(self.wrong_size(received));
+        }
+        self.file.write_all(bytes).await.map_err(PullError::io("the blob can't be written"))?;
+        self.hash.update(bytes);
+        self.received = received;
+        (self.hear)(&self.blob, received);
+        Ok(())
+    }
+
+    /// Forgets what has come, for a source that can't go on where it broke off.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn restart(&mut self) -> Result<(), PullError> {
+        let failed = "the blob can't be written anew";
+        self.file.flush().await.map_err(PullError::io(failed))?;
+        self.file.set_len(0).await.map_err(PullError::io(failed))?;
+        self.file.rewind().await.map_err(PullError::io(failed))?;
+        self.hash = Sha256::new();
+        self.received = 0;
+        (self.hear)(&self.blob, 0);
+        Ok(())
+    }
+
+    /// Gives the blob its name in the folder: the hex digits of its digest.
+    ///
+    /// # Errors
+    /// [`PullError::WrongSize`] and [`PullError::WrongDigest`] when it is not what its descriptor
+    /// says.
+    pub async fn finish(mut self) -> Result<PathBuf, PullError> {
+        if self.received != self.blob.size {
+            return Err(self.wrong_size(self.received));
+        }
+        let found = Digest::from_bytes(self.hash.finalize().into());
+        if found != self.blob.digest {
+            return Err(PullError::WrongDigest {
+                what: "a blob".to_owned(),
+                expected: self.blob.digest,
+                found,
+            });
+        }
+        self.file.flush().await.map_err(PullError::io("the blob can't be written"))?;
+        let place = self.folder.join(found.hex());
+        self.path
+            .persist(&place)
+            .map_err(|error| PullError::io("the blob can't be named")(error.error))?;
+        Ok(place)
+    }
+
+    fn wrong_size(&self, found: u64) -> PullError {
+        PullError::WrongSize {
+            what: format!("the blob {}", self.blob.digest),
+            expected: self.blob.size,
+            found,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(bytes: &[u8]) -> Descriptor {
+        Descriptor {
+            media_type: "application/wasm".to_owned(),
+            digest: Digest::from_bytes(Sha256::digest(bytes).into()),
+            size: bytes.len() as u64,
+            platform: None,
+            annotations: None,
+        }
+    }
+
+    async fn incoming(blob: &Descriptor, folder: &Path) -> Incoming {
+        Incoming::create(blob, folder, Arc::new(|_, _| {})).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_as_described_gets_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut whole = incoming(&blob(b"hello"), folder.path()).await;
+        whole.write(b"hexx").await.unwrap();
+        whole.restart().await.unwrap();
+        whole.write(b"he").await.unwrap();
+        assert_eq!(whole.received(), 2);
+        whole.write(b"llo").await.unwrap();
+        let path = whole.finish().await.unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"hello");
+        assert_eq!(path.file_name().unwrap().to_str().unwrap(), blob(b"hello").digest.hex());
+    }
+
+    #[tokio::test]
+    async fn what_is_not_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut long = incoming(&blob(b"hello"), folder.path()).await;
+        assert_eq!(long.write(b"hello!").await.unwrap_err().reason(), "wrong-size");
+        let mut short = incoming(&blob(b"hello"), folder.path()).await;
+        short.write(b"hell").await.unwrap();
+        assert_eq!(short.finish().await.unwrap_err().reason(), "wrong-size");
+        let mut other = incoming(&blob(b"hello"), folder.path()).await;
+        other.write(b"hallo").await.unwrap();
+        assert_eq!(other.finish().await.unwrap_err().reason(), "wrong-digest");
+        drop(long);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

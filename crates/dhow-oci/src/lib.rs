@@ -1,0 +1,8 @@
+//! Images and artifacts in every format that WebAssembly comes in.
+//!
+//! A [`source::Source`] gives manifests and blobs; [`image`] has what is read out of them, under
+//! budgets. This crate knows no engine and no store: what was pulled lies in a folder of the
+//! caller's, by digest.
+
+pub mod image;
+pub mod source;

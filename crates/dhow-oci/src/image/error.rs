@@ -1,8 +1,11 @@
 //! Why an image can't be had.
 
+use std::borrow::Cow;
 use std::io;
 
 use dhow_core::digest::Digest;
+
+use crate::registry::RegistryError;
 
 /// Why an image is not taken. Nothing of it is kept but what lies in the caller's folder.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,9 @@ pub enum PullError {
     /// What is named is not there.
     #[error("{0} is not there")]
     NotFound(String),
+    /// The registry did not give it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The disk is full.
     #[error("the disk is full")]
     Full,
@@ -102,14 +108,16 @@ impl PullError {
             Self::NoPlatform(_) => "no-platform",
             Self::Unsupported(_) => "unsupported",
             Self::NotFound(_) => "not-found",
+            Self::Registry(error) => error.reason(),
             Self::Full => "storage-full",
             Self::Io { .. } => "io",
         }
     }
 
     /// What to do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Registry(error) => return error.hint(),
             Self::BadManifest { .. } | Self::BadLayer { .. } => {
                 "push it again with a current tool, or look at it with `skopeo inspect --raw`"
             }
@@ -131,7 +139,7 @@ impl PullError {
             Self::NotFound(_) => "check the name, the tag and the path",
             Self::Full => "free some space and try again",
             Self::Io { .. } => "see the system's reason, then try again",
-        }
+        })
     }
 
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {

@@ -5,7 +5,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on ends there")]
 
 mod daemon;
+mod misbehaving;
 mod real;
+mod server;
+mod tokens;
 
 use std::path::Path;
 use std::sync::Arc;

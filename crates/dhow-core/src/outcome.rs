@@ -150,10 +150,19 @@ pub struct Failure {
     pub exit: Option<i32>,
 }
 
+/// Bytes of a failure's message. It may quote a guest, and is kept with the call's outcome.
+const MESSAGE: usize = 1024;
+
 impl Failure {
-    /// A failure with a message and no output of the guest.
+    /// A failure with a message, cut at 1 KiB, and no output of the guest.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), body: None, exit: None }
+        let mut message = message.into();
+        if message.len() > MESSAGE {
+            message.truncate(message.floor_char_boundary(MESSAGE));
+            message.push('…');
+            message.shrink_to_fit();
+        }
+        Self { reason, message, body: None, exit: None }
     }
 }
 

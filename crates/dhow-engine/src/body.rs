@@ -12,6 +12,7 @@ use dhow_core::quantity::print_duration;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
+use tokio::task::AbortHandle;
 use tokio::time::Sleep;
 use wasmtime_wasi_http::WasiBody;
 
@@ -44,15 +45,20 @@ struct Streamed {
     timer: Option<Pin<Box<Sleep>>>,
     /// When the last piece went out.
     last: Instant,
+    /// Runs until the answer's deadline, where it has one.
+    watch: Option<AbortHandle>,
     over: bool,
     bodiless: bool,
 }
 
 impl GuestBody {
-    /// An answer that is known in full.
-    pub(crate) fn whole(flight: &Flight, body: Bytes) -> Self {
+    /// An answer that is known in full, if it is not larger than the function's may be.
+    pub(crate) fn whole(flight: &Flight, body: Bytes) -> Result<Self, Failure> {
+        if body.len() as u64 > flight.limits().response_body {
+            return Err(too_large(flight));
+        }
         flight.answered();
-        Self(Inner::Whole((!body.is_empty()).then_some(body)))
+        Ok(Self(Inner::Whole((!body.is_empty()).then_some(body))))
     }
 
     /// A guest's answer. `ended`: the guest has, so that its body may be there in full.
@@ -69,14 +75,16 @@ impl GuestBody {
             flight.answered();
         } else if ended {
             match whole(&mut body) {
-                Ok(bytes) if bytes.len() as u64 <= flight.limits().response_body => {
-                    return Response::from_parts(head, Self::whole(flight, bytes));
-                }
-                Ok(bytes) => ahead.push_back(Some(Ok(Frame::data(bytes)))),
+                Ok(bytes) => match Self::whole(flight, bytes.clone()) {
+                    Ok(body) => return Response::from_parts(head, body),
+                    // The head is the guest's all the same; its body is cut.
+                    Err(_) => ahead.push_back(Some(Ok(Frame::data(bytes)))),
+                },
                 Err(read) => ahead = read,
             }
         }
         flight.streaming();
+        let watch = (!bodiless && !flight.limits().stream).then(|| watch(flight));
         let left = flight.limits().response_body;
         let streamed = Streamed {
             flight: flight.clone(),
@@ -86,11 +94,27 @@ impl GuestBody {
             declared: declared_length(&head.headers),
             timer: None,
             last: Instant::now(),
+            watch,
             over: bodiless,
             bodiless,
         };
         Response::from_parts(head, Self(Inner::Stream(Box::new(streamed))))
     }
+}
+
+/// Ends the call at its deadline also while nobody asks for more of its answer: a client that
+/// takes it slowly must not hold the function's place for longer.
+fn watch(flight: &Arc<Flight>) -> AbortHandle {
+    let (deadline, flight) = (flight.deadline(), Arc::downgrade(flight));
+    let watch = tokio::spawn(async move {
+        tokio::time::sleep_until(deadline.into()).await;
+        if let Some(flight) = flight.upgrade() {
+            flight.wall_time_over();
+            flight.end_guest();
+            flight.leave();
+        }
+    });
+    watch.abort_handle()
 }
 
 /// The one piece that a small body consists of, if that is all there is. Otherwise what was read.
@@ -111,6 +135,11 @@ fn whole(body: &mut WasiBody) -> Result<Bytes, VecDeque<Item>> {
     }
 }
 
+fn too_large(flight: &Flight) -> Failure {
+    let limit = flight.limits().response_body;
+    Failure::new(Reason::BadResponse, format!("the answer is larger than {limit} bytes"))
+}
+
 fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -119,6 +148,9 @@ impl Streamed {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         if self.over {
             return Poll::Ready(None);
+        }
+        if let Some(failure) = self.flight.failure().filter(|why| why.reason == Reason::WallTime) {
+            return self.cut(failure);
         }
         let frame = match self.ahead.pop_front() {
             Some(item) => Poll::Ready(item),
@@ -147,11 +179,7 @@ impl Streamed {
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
         match self.left.checked_sub(length) {
             Some(left) => self.left = left,
-            None => {
-                let limit = self.flight.limits().response_body;
-                let message = format!("the answer is larger than {limit} bytes");
-                return self.cut(Failure::new(Reason::BadResponse, message));
-            }
+            None => return self.cut(too_large(&self.flight)),
         }
         if let Some(declared) = &mut self.declared {
             *declared = declared.saturating_sub(length);
@@ -193,6 +221,9 @@ impl Streamed {
 
 impl Drop for Streamed {
     fn drop(&mut self) {
+        if let Some(watch) = &self.watch {
+            watch.abort();
+        }
         // After its end the guest may have more to do; before it, nobody waits for the rest.
         if !self.flight.is_answered() || self.bodiless {
             self.flight.end_guest();

@@ -1,12 +1,14 @@
 //! The engine: takes modules in, runs calls. Everything it owns is started here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use dhow_core::abi::Abi;
 use dhow_core::digest::Digest;
 use dhow_core::function::Revision;
 use dhow_core::outcome::{Failure, Reason};
@@ -24,6 +26,7 @@ use crate::call::{self, Target};
 use crate::compile::cache::{Cache, Entry, Found};
 use crate::compile::{child, report};
 use crate::config::Config;
+use crate::idlers::Idlers;
 use crate::load::{Code, Loader, Slot};
 use crate::ticker::Ticker;
 
@@ -42,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) ticker: Arc<Ticker>,
     /// Instances alive, over all functions.
     pub(crate) instances: Arc<Semaphore>,
+    pub(crate) idlers: Arc<Idlers>,
     cache: Cache,
     blobs: Arc<dyn Blobs>,
     observe: Arc<dyn Observe>,
@@ -112,6 +116,7 @@ impl Engine {
             background,
             ticker,
             instances: Arc::new(Semaphore::new(config.instances as usize)),
+            idlers: Arc::default(),
             cache,
             blobs,
             observe,
@@ -132,6 +137,22 @@ impl Engine {
             cache_damaged: counts.damaged.load(Relaxed),
             compiling: Duration::from_millis(counts.compile_ms.load(Relaxed)),
         }
+    }
+}
+
+impl Engine {
+    /// Removes compiled code of modules that are neither in `keep` nor compiled within `least_age`
+    /// before `now`, by this dhow or another one; how many that were. Code in use stays mapped.
+    ///
+    /// # Errors
+    /// When the system refuses; what was removed until then is removed.
+    pub fn collect(
+        &self,
+        keep: &HashSet<Digest>,
+        least_age: Duration,
+        now: SystemTime,
+    ) -> io::Result<usize> {
+        self.0.cache.collect(keep, least_age, now)
     }
 }
 
@@ -164,8 +185,12 @@ impl Intake for Engine {
         progress: &'a (dyn Fn(Progress) + Send + Sync),
     ) -> BoxFuture<'a, Result<Artifact, Refusal>> {
         Box::pin(async move {
+            // Its code may be cached still, but cannot be made again without it.
+            drop(self.0.module(digest)?);
             let entry = self.0.entry(digest, progress).await?;
-            Ok(entry.look.artifact(*digest))
+            let artifact = entry.look.artifact(*digest);
+            self.0.fits(artifact.abi(), entry).await?;
+            Ok(artifact)
         })
     }
 }
@@ -189,7 +214,7 @@ impl Inner {
         };
         loaded.map_err(|error| {
             tracing::error!(module = %slot.digest, error = format!("{error:#}"), "can't load code");
-            Failure::new(Reason::NotReady, format!("the code can't be loaded: {error}"))
+            Failure::new(Reason::NotReady, format!("the code can't be loaded: {error:#}"))
         })
     }
 
@@ -231,6 +256,31 @@ impl Inner {
         result
     }
 
+    fn module(&self, digest: &Digest) -> Result<File, Refusal> {
+        self.blobs.open(digest).map_err(|error| Refusal {
+            reason: "not-found",
+            message: format!("the module {digest} can't be read: {error}"),
+            hint: "deploy it again".to_owned(),
+        })
+    }
+
+    /// Refuses at deploy what no call could ever load.
+    async fn fits(self: &Arc<Self>, abi: Abi, entry: Entry) -> Result<(), Refusal> {
+        if !matches!(abi, Abi::Http | Abi::Command) {
+            return Ok(());
+        }
+        let inner = self.clone();
+        let fits = tokio::task::spawn_blocking(move || inner.loader.fits(abi, &entry)).await;
+        let fits = fits.unwrap_or_else(|panic| Err(wasmtime::Error::new(panic)));
+        fits.map_err(|error| Refusal {
+            reason: "unsupported",
+            message: format!("the module can't be run as `{abi}`: {error:#}"),
+            hint: "build it for wasi:http 0.2 or 0.3, wasi:cli 0.2 or WASI preview 1, with \
+                   memories and tables of a common size"
+                .to_owned(),
+        })
+    }
+
     async fn find_or_compile(
         &self,
         digest: &Digest,
@@ -246,11 +296,7 @@ impl Inner {
             Found::Damaged => self.counts.damaged.fetch_add(1, Relaxed),
         };
         progress(Progress::Inspecting);
-        let module = self.blobs.open(digest).map_err(|error| Refusal {
-            reason: "not-found",
-            message: format!("the module {digest} can't be read: {error}"),
-            hint: "deploy it again".to_owned(),
-        })?;
+        let module = self.module(digest)?;
         let _turn = self.compiling.acquire().await;
         let began = Instant::now();
         let new = self.cache.fresh();

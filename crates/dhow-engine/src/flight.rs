@@ -110,6 +110,11 @@ impl Flight {
         *self.place.lock() = Some(place);
     }
 
+    /// Gives the function's place back, to the next call.
+    pub(crate) fn leave(&self) {
+        *self.place.lock() = None;
+    }
+
     pub(crate) fn loaded(&self, took: Duration) {
         self.cold.store(true, Relaxed);
         store(&self.load, took);

@@ -15,6 +15,7 @@ mod body;
 mod call;
 mod flight;
 mod host;
+mod idlers;
 mod load;
 mod meter;
 mod rate;

@@ -12,7 +12,7 @@ use dhow_core::abi::Abi;
 use dhow_core::digest::Digest;
 use parking_lot::Mutex;
 use wasmtime::component::Component;
-use wasmtime::{InstancePre, Module};
+use wasmtime::{ExternType, InstancePre, Module};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
@@ -44,12 +44,14 @@ pub(crate) struct Slot {
     used: AtomicU64,
     /// Held by whoever loads; the others wait for it.
     pub(crate) loading: tokio::sync::Mutex<()>,
+    /// The loader's count of slots with code.
+    loaded: Arc<AtomicUsize>,
 }
 
 /// All slots, and the engines that their code runs on.
 pub(crate) struct Loader {
     slots: Mutex<HashMap<(Digest, Abi), Weak<Slot>>>,
-    loaded: AtomicUsize,
+    loaded: Arc<AtomicUsize>,
     most: usize,
     origin: Instant,
     plain: Runner,
@@ -73,6 +75,18 @@ impl Slot {
         self.used.store(millis(now.saturating_duration_since(origin)), Relaxed);
         Some(code)
     }
+
+    fn let_go(&self) {
+        if self.code.swap(None).is_some() {
+            self.loaded.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.let_go();
+    }
 }
 
 impl Loader {
@@ -80,7 +94,7 @@ impl Loader {
         let plain = Runner::new(Profile::Plain, &config, &ticker)?;
         Ok(Self {
             slots: Mutex::default(),
-            loaded: AtomicUsize::new(0),
+            loaded: Arc::default(),
             most: config.loaded.max(1),
             origin: Instant::now(),
             plain,
@@ -112,15 +126,34 @@ impl Loader {
         if let Some(slot) = slots.get(&(digest, abi)).and_then(Weak::upgrade) {
             return slot;
         }
+        if slots.len() == slots.capacity() {
+            // Before it would grow for the sake of functions that are no more.
+            slots.retain(|_, slot| slot.strong_count() > 0);
+        }
         let slot = Arc::new(Slot {
             digest,
             abi,
             code: ArcSwapOption::empty(),
             used: AtomicU64::new(0),
             loading: tokio::sync::Mutex::new(()),
+            loaded: self.loaded.clone(),
         });
         slots.insert((digest, abi), Arc::downgrade(&slot));
         slot
+    }
+
+    /// Whether `entry` can be called as `abi`: it offers what calls need, and the engine has room
+    /// for the memories, tables and instances that it declares.
+    pub(crate) fn fits(&self, abi: Abi, entry: &Entry) -> wasmtime::Result<()> {
+        let profile = entry.look.profile().unwrap_or(Profile::Plain);
+        match self.runner(profile)?.prepare(abi, entry)? {
+            Code::Module(pre) if !is_start(pre.module().get_export("_start")) => {
+                Err(wasmtime::Error::msg(
+                    "its `_start` is not a function without parameters and results",
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Maps `entry` into `slot`. The caller holds `slot.loading`.
@@ -165,9 +198,8 @@ impl Loader {
         let over = loaded.len().saturating_sub(self.most - self.most / 16);
         loaded.sort_unstable_by_key(|(used, _)| *used);
         for (_, slot) in loaded.iter().take(over) {
-            slot.code.store(None);
+            slot.let_go();
         }
-        self.loaded.store(loaded.len() - over.min(loaded.len()), Relaxed);
     }
 }
 
@@ -225,6 +257,11 @@ pub(crate) fn module(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result
 pub(crate) fn component(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
     // SAFETY: as in `module`.
     unsafe { Component::deserialize_file(engine, path) }
+}
+
+fn is_start(export: Option<ExternType>) -> bool {
+    let Some(ExternType::Func(start)) = export else { return false };
+    start.params().len() == 0 && start.results().len() == 0
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -62,7 +62,7 @@ pub struct Args {
     #[arg(long)]
     insecure: bool,
     /// Instances alive at once, over all functions
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     instances: u32,
     /// Functions whose code is kept in memory
     #[arg(long, value_name = "N", default_value_t = 4000)]
@@ -166,9 +166,14 @@ async fn serve(
         table.clone(),
         engine.clone(),
     )));
-    tokio::spawn(stop.clone().run_until_cancelled_owned(collect(catalog.clone(), blobs.clone())));
+    tokio::spawn(stop.clone().run_until_cancelled_owned(collect(
+        catalog.clone(),
+        blobs.clone(),
+        engine.clone(),
+    )));
 
-    let ready = Arc::new(AtomicBool::new(true));
+    // Not before the manifests of `--apply` are in force.
+    let ready = Arc::new(AtomicBool::new(false));
     let addresses = Addresses::of(&ports)?;
     let gateway = Arc::new(Gateway::new(
         engine.clone(),
@@ -205,6 +210,7 @@ async fn serve(
     ));
 
     apply_manifests(args, &addresses, output).await?;
+    ready.store(true, Relaxed);
     for (name, address) in
         [("gateway", addresses.gateway), ("admin", addresses.admin), ("metrics", addresses.metrics)]
     {
@@ -213,10 +219,20 @@ async fn serve(
 
     ended().await?;
     ready.store(false, Relaxed);
-    front.stop().await;
-    stop.cancel();
-    // Both end by themselves once their connections have.
-    drop(tokio::join!(api, scrape));
+    let drained = async {
+        front.stop().await;
+        stop.cancel();
+        // Both end by themselves once their connections have.
+        drop(tokio::join!(api, scrape));
+    };
+    tokio::select! {
+        () = drained => {}
+        // Who says it twice means it.
+        again = ended() => {
+            again?;
+            tracing::warn!("calls in flight were cut");
+        }
+    }
     logs.flush().await;
     Ok(())
 }
@@ -251,19 +267,21 @@ async fn follow(catalog: Arc<EmbeddedCatalog>, table: Arc<Table<Engine>>, engine
     }
 }
 
-/// Removes blobs that no revision needs any more, now and then.
-async fn collect(catalog: Arc<EmbeddedCatalog>, blobs: Arc<BlobStore>) {
+/// Removes modules, and code compiled of them, that no revision needs any more, now and then.
+async fn collect(catalog: Arc<EmbeddedCatalog>, blobs: Arc<BlobStore>, engine: Engine) {
     loop {
         match catalog.digests().await {
             Ok(needed) => {
-                let blobs = blobs.clone();
+                let (blobs, engine) = (blobs.clone(), engine.clone());
                 let collected = tokio::task::spawn_blocking(move || {
-                    blobs.collect(&needed, COLLECT_EVERY, SystemTime::now())
+                    let now = SystemTime::now();
+                    blobs.collect(&needed, COLLECT_EVERY, now)?;
+                    engine.collect(&needed, COLLECT_EVERY, now)
                 });
                 match collected.await {
                     Ok(Ok(_)) => {}
-                    Ok(Err(error)) => tracing::warn!(%error, "blobs can't be collected"),
-                    Err(error) => tracing::error!(%error, "collecting blobs broke off"),
+                    Ok(Err(error)) => tracing::warn!(%error, "unused code can't be collected"),
+                    Err(error) => tracing::error!(%error, "collecting unused code broke off"),
                 }
             }
             Err(error) => tracing::warn!(%error, "the catalog can't say which blobs it needs"),

@@ -70,12 +70,18 @@ where
 /// Reads up to the empty line. `None`: the output ended, or grew too long, before that.
 async fn read_block(output: &mut mpsc::Receiver<Bytes>) -> Option<(Bytes, Bytes)> {
     let mut read = BytesMut::new();
+    // Where the line begins that is not yet whole. What is before it is not looked at again,
+    // however small the pieces are.
+    let mut line = 0;
     while let Some(piece) = output.recv().await {
         read.extend_from_slice(&piece);
-        if let Some((end, body)) = cgi::find_end(&read) {
-            let rest = read.split_off(body).freeze();
-            read.truncate(end);
-            return Some((read.freeze(), rest));
+        if let Some(newline) = piece.iter().rposition(|byte| *byte == b'\n') {
+            if let Some((end, body)) = cgi::find_end(&read[line..]) {
+                let rest = read.split_off(line + body).freeze();
+                read.truncate(line + end);
+                return Some((read.freeze(), rest));
+            }
+            line = read.len() - piece.len() + newline + 1;
         }
         if read.len() > cgi::HEADER_BLOCK {
             return None;

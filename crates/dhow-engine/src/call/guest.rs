@@ -72,15 +72,22 @@ impl Guest {
             }
             Serves::Together => return Poll::Pending,
         };
-        if flight.is_streaming() {
-            return Poll::Pending;
-        }
-        let deadline = flight.deadline();
+        let streaming = flight.is_streaming();
+        let deadline = match &self.wall {
+            // The answer's body minds the pauses; here is minded what follows the answer.
+            Some((at, _)) if streaming && *at > Instant::now() => *at,
+            _ if streaming => Instant::now() + flight.limits().idle_timeout,
+            _ => flight.deadline(),
+        };
         if self.wall.as_ref().is_none_or(|(at, _)| *at != deadline) {
             self.wall = Some((deadline, Box::pin(tokio::time::sleep_until(deadline.into()))));
         }
         let Some((_, wall)) = &mut self.wall else { return Poll::Pending };
         if wall.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if streaming && !flight.is_answered() {
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         flight.wall_time_over();

@@ -51,17 +51,17 @@ where
         (Some(failure), _) => return Err(failure),
         (None, None) => return Err(super::http::said_nothing()),
     };
-    Ok(json(flight, answer))
+    json(flight, answer)
 }
 
 fn is_guests_own(reason: Reason) -> bool {
     matches!(reason, Reason::Trap | Reason::GuestExit)
 }
 
-fn json(flight: &Flight, body: String) -> Response<GuestBody> {
+fn json(flight: &Flight, body: String) -> Result<Response<GuestBody>, Failure> {
+    let mut response = Response::new(GuestBody::whole(flight, body.into())?);
     flight.set_status(StatusCode::OK);
-    let mut response = Response::new(GuestBody::whole(flight, body.into()));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
-    response
+    Ok(response)
 }

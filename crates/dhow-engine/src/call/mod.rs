@@ -153,7 +153,7 @@ async fn answer<B>(
 where
     B: Body<Data = Bytes, Error = Failure> + Send + Unpin + 'static,
 {
-    let place = engine.instances.clone().try_acquire_owned().map_err(|_| {
+    let place = engine.idlers.place(&engine.instances).await.ok_or_else(|| {
         Failure::new(Reason::Overloaded, "all instances that this server may hold are in use")
     })?;
     let running = Running { engine, flight, place };

@@ -2,12 +2,13 @@
 //!
 //! Each instance is a task that takes jobs: one at a time, or, for `wasi:http@0.3`, as many at a
 //! time as `reuse.concurrent` says. It ends after `reuse.calls` calls, after `reuse.idle` without
-//! one, or with the first call that fails: what a failed call left behind is nobody's.
+//! one, when its revision is no longer in force, when it idles while the server has no instance
+//! left for a call, or with the first call that fails: what a failed call left behind is nobody's.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use dhow_core::outcome::Failure;
 use dhow_core::ports::Stream;
@@ -16,7 +17,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::{Method, Request, Response};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{sleep_until, timeout, timeout_at};
+use tokio::time::{sleep, sleep_until, timeout, timeout_at};
 use wasmtime::{AsContextMut as _, Store};
 use wasmtime_wasi_http::handler::{Prepared, Proxy};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
@@ -26,9 +27,10 @@ use crate::body::GuestBody;
 use crate::call::failure::failure_of;
 use crate::call::guest::{Current, Drive, Guest, Serves};
 use crate::call::http::{Head, said_error, said_nothing};
-use crate::call::{Running, Target, is_bodiless};
+use crate::call::{Running, TargetInner, is_bodiless};
 use crate::flight::Flight;
 use crate::host::{self, Lines, State, Writer};
+use crate::idlers::Idlers;
 use crate::load::Code;
 use crate::meter::{Meter, Scope};
 
@@ -166,7 +168,10 @@ fn start(running: Running<'_>, code: &Arc<Code>, jobs: mpsc::UnboundedReceiver<J
         false => Serves::Calls(current.clone()),
     };
     let life = Life {
-        target: flight.target.clone(),
+        target: Arc::downgrade(&flight.target.0),
+        idle: flight.target.revision().template.reuse.idle,
+        timeout: limits.timeout,
+        idlers: engine.idlers.clone(),
         meter: meter.clone(),
         current,
         jobs,
@@ -179,7 +184,14 @@ fn start(running: Running<'_>, code: &Arc<Code>, jobs: mpsc::UnboundedReceiver<J
 
 /// What an instance is while it lives.
 struct Life {
-    target: Target,
+    /// Gone once the revision is no longer in force and its last call has ended: the channel
+    /// closes with it.
+    target: Weak<TargetInner>,
+    /// How long it waits for a call.
+    idle: Duration,
+    /// How long the guest's own tasks may go on after its last call.
+    timeout: Duration,
+    idlers: Arc<Idlers>,
     meter: Arc<Meter>,
     current: Arc<Current>,
     jobs: mpsc::UnboundedReceiver<Job>,
@@ -198,25 +210,40 @@ impl Drop for Life {
 impl Life {
     /// Takes no further call. Those already sent are still in the channel.
     fn retire(&self) {
-        self.target.0.reused.open.lock().retain(|instance| instance.id != self.id);
+        if let Some(target) = self.target.upgrade() {
+            target.reused.open.lock().retain(|instance| instance.id != self.id);
+        }
     }
 
     /// The next call; `None` when there will be none.
     async fn next(&mut self) -> Option<Call> {
-        let idle = self.target.revision().template.reuse.idle;
-        let job = match timeout(idle, self.jobs.recv()).await {
-            Ok(job) => job,
-            Err(_) => {
+        let idlers = self.idlers.clone();
+        let idle = match self.serving.lock().is_empty() {
+            true => Some(idlers.enter()),
+            false => None,
+        };
+        let job = tokio::select! {
+            biased;
+            job = self.jobs.recv() => job,
+            () = sleep(self.idle) => None,
+            () = idlers.asked_to_leave(), if idle.is_some() => None,
+        };
+        let job = match job {
+            Some(job) => job,
+            None => {
                 self.retire();
-                self.jobs.recv().await
+                // What was sent before that is still there.
+                self.jobs.recv().await?
             }
-        }?;
+        };
         Some(self.begin(job))
     }
 
     fn begin(&self, job: Job) -> Call {
         let Job { request, head, flight, busy, serving } = job;
         flight.served_by(&self.meter);
+        // The first call says it again, with the time that its instance took.
+        flight.instantiated(Instant::now());
         self.current.set(Some(flight.clone()));
         self.meter.restart();
         self.serving.lock().push((flight.clone(), serving));
@@ -225,7 +252,12 @@ impl Life {
 
     /// A call ended and the instance goes on.
     fn served(&self, flight: &Arc<Flight>, busy: Busy) {
-        self.serving.lock().retain(|(serving, _)| !Arc::ptr_eq(serving, flight));
+        let mut serving = self.serving.lock();
+        serving.retain(|(serving, _)| !Arc::ptr_eq(serving, flight));
+        if serving.is_empty() {
+            // Its outcome is written when the last who holds it lets go.
+            self.current.set(None);
+        }
         busy.done();
     }
 
@@ -285,7 +317,6 @@ async fn one_by_one(life: &mut Life, store: &mut Store<State>, proxy: &Proxy, fi
             life.fail(&error);
             return;
         }
-        life.current.set(None);
         life.served(&flight, busy);
         drop(flight);
         job = life.next().await;
@@ -306,6 +337,7 @@ async fn together(life: &mut Life, store: &mut Store<State>, proxy: &Proxy, firs
             let mut calls = FuturesUnordered::new();
             calls.push(serve(first));
             let mut more = true;
+            let mut overran = false;
             while more || !calls.is_empty() {
                 tokio::select! {
                     Some(served) = calls.next(), if !calls.is_empty() => {
@@ -315,6 +347,7 @@ async fn together(life: &mut Life, store: &mut Store<State>, proxy: &Proxy, firs
                         } else {
                             // A task that is over its time can't be ended alone.
                             flight.wall_time_over();
+                            overran = true;
                             life.retire();
                         }
                     }
@@ -324,7 +357,12 @@ async fn together(life: &mut Life, store: &mut Store<State>, proxy: &Proxy, firs
                     },
                 }
             }
-            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            if !overran {
+                let rest = poll_fn(|cx| accessor.poll_no_interesting_tasks(cx));
+                if timeout(life.timeout, rest).await.is_err() {
+                    tracing::debug!("a guest's own tasks went on for too long after its last call");
+                }
+            }
             Ok(())
         })
         .await;

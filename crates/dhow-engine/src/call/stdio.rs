@@ -53,7 +53,7 @@ where
         }
         None => return Err(super::http::said_nothing()),
     }
-    let mut response = Response::new(GuestBody::whole(flight, output.take()));
+    let mut response = Response::new(GuestBody::whole(flight, output.take())?);
     response.headers_mut().insert(CONTENT_TYPE, content_type(&head.headers, flight));
     flight.set_status(StatusCode::OK);
     Ok(response)

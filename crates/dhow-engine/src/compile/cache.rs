@@ -5,11 +5,14 @@
 //! The length is compared at every load. The sum is compared whenever the file is not, by inode
 //! and times, the one that was compared last.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
 
 use dhow_core::digest::Digest;
 use serde::{Deserialize, Serialize};
@@ -96,7 +99,10 @@ impl Cache {
             Ok((seal, None)) => Ok(Found::Sound(Entry { path, look: seal.look })),
             Ok((seal, Some(stamp))) => {
                 let seal = Seal { checked: stamp, ..seal };
-                self.write_seal(&seal_path, &seal)?;
+                // Only saves the next load the comparison.
+                if let Err(error) = self.write_seal(&seal_path, &seal) {
+                    tracing::warn!(module = %module, %error, "a seal can't be renewed");
+                }
                 Ok(Found::Sound(Entry { path, look: seal.look }))
             }
             Err(wrong) => {
@@ -120,6 +126,28 @@ impl Cache {
         Ok(Entry { path, look: seal.look })
     }
 
+    /// Removes the code of modules that are neither in `keep` nor younger than `least_age` at
+    /// `now`; how many files that were.
+    pub(crate) fn collect(
+        &self,
+        keep: &HashSet<Digest>,
+        least_age: Duration,
+        now: SystemTime,
+    ) -> io::Result<usize> {
+        let mut removed = 0;
+        for file in fs::read_dir(&self.folder)? {
+            let file = file?;
+            let Some(module) = module_of(&file.file_name()) else { continue };
+            // A file from the future, after a clock was set back, is young.
+            let age = now.duration_since(file.metadata()?.modified()?).unwrap_or_default();
+            if !keep.contains(&module) && age >= least_age {
+                fs::remove_file(file.path())?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
     fn remove(&self, module: &Digest) -> io::Result<()> {
         let (path, seal) = self.paths(module);
         for path in [seal, path] {
@@ -138,12 +166,26 @@ impl Cache {
 
     fn write_seal(&self, path: &Path, seal: &Seal) -> io::Result<()> {
         let new = self.fresh();
-        let mut file =
-            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(&serde_json::to_vec(seal)?)?;
-        file.sync_all()?;
-        fs::rename(new, path)
+        let written = write_new(&new, &serde_json::to_vec(seal)?);
+        let written = written.and_then(|()| fs::rename(&new, path));
+        if written.is_err() {
+            // On a full disk every byte counts. What can't be removed is cleared at start.
+            drop(fs::remove_file(&new));
+        }
+        written
     }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// The module whose code or seal has this file name.
+fn module_of(name: &OsStr) -> Option<Digest> {
+    let (hex, _) = name.to_str()?.split_once('-')?;
+    format!("sha256:{hex}").parse().ok()
 }
 
 /// Compares code with its seal. Answers the new stamp where the sum had to be compared.

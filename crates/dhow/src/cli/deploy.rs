@@ -43,16 +43,16 @@ pub struct Args {
     #[arg(long = "env", short, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
     /// Memory of one instance, such as 128Mi
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory: Option<String>,
     /// Wall time of one call, such as 30s
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub timeout: Option<String>,
     /// CPU time of one call, such as 10s
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub cpu_time: Option<String>,
     /// CPU rate of all calls together, such as 500m or 2
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
     pub cpu: Option<String>,
     /// Calls that run at once
     #[arg(long, value_name = "N")]

@@ -215,3 +215,17 @@ async fn the_servers_own_places_are_bounded() {
     assert_eq!(first.unwrap().status, 200);
     assert_eq!(second.unwrap_err().reason, Reason::Overloaded);
 }
+
+#[tokio::test]
+async fn an_answer_of_a_program_is_bounded_too() {
+    let rig = Rig::new();
+    for io in [Io::Stdio, Io::Keeper] {
+        let hello = rig.target("hello", |template| {
+            template.io = io;
+            template.limits.response_body = 4;
+        });
+        let failure = rig.get(&hello, "/").await.unwrap_err();
+        assert_eq!(failure.reason, Reason::BadResponse, "{io}");
+        assert!(failure.message.contains("larger than 4 bytes"), "{failure:?}");
+    }
+}

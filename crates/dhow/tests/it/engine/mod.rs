@@ -7,3 +7,5 @@ mod commands;
 mod fresh;
 mod handlers;
 mod limits;
+mod places;
+mod refusals;

@@ -93,6 +93,10 @@ impl Rig {
         digest
     }
 
+    pub(crate) fn forget(&self, digest: &Digest) {
+        self.blobs.0.lock().remove(digest);
+    }
+
     pub(crate) async fn admit(&self, module: &[u8]) -> Result<dhow_core::ports::Artifact, Refusal> {
         let digest = self.hold(module);
         self.engine.admit(&digest, &|_| ()).await

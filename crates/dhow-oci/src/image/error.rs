@@ -149,4 +149,17 @@ impl PullError {
             _ => Self::Io { doing, error },
         }
     }
+
+    pub(crate) fn manifest(what: &'static str, why: impl ToString) -> Self {
+        Self::BadManifest { what, why: why.to_string() }
+    }
+
+    /// Takes an error of reading `what` apart: our own, handed through a reader, or a bad archive.
+    pub(crate) fn reading(what: &str) -> impl FnOnce(io::Error) -> Self {
+        let what = what.to_owned();
+        move |error| match error.downcast::<Self>() {
+            Ok(own) => own,
+            Err(error) => Self::BadLayer { what, why: error.to_string() },
+        }
+    }
 }

@@ -1,0 +1,1 @@
+//! Layers as strangers may write them.

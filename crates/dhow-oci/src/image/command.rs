@@ -96,8 +96,8 @@ fn through_shell(
     text: &str,
     has_shell: bool,
 ) -> Result<Chosen, PullError> {
-    let mut words = text.split_ascii_whitespace();
-    let (program, export) = export(words.next().unwrap_or_default());
+    let (first, rest) = text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), ""));
+    let (program, export) = export(first);
     let named = match program_at(tree, start, program) {
         Some((_, Found::File(file))) if file.wasm => Some(file),
         _ => None,
@@ -105,9 +105,9 @@ fn through_shell(
     if has_shell && named.is_none() {
         return Err(PullError::NotWasm("it starts a shell".to_owned()));
     }
-    let plain = named.is_some() && !text.contains(|c: char| "\"'`\\$&|;<>()*?[]{}~#=!".contains(c));
+    let plain = named.is_some() && !rest.contains(|c: char| "\"'`\\$&|;<>()*?[]{}~#=!".contains(c));
     let (args, warning) = if plain {
-        let args = words.map(str::to_owned).collect();
+        let args = rest.split_ascii_whitespace().map(str::to_owned).collect();
         (args, "the entry point is in shell form; the image's only module runs, without a shell")
     } else {
         (
@@ -178,4 +178,99 @@ fn program_at(tree: &Tree, start: &Start, program: &str) -> Option<(PathBuf, Fou
             Found::Folder => None,
             found => Some((path, found)),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::budget::Budget;
+    use crate::image::layers::members::{Kind, Member};
+    use crate::image::layers::tree::At;
+
+    /// An image of files; those that end in `.wasm` are modules.
+    fn tree(paths: &[&str]) -> Tree {
+        let mut tree = Tree::new(&Budget::default());
+        for (entry, path) in paths.iter().enumerate() {
+            let member = Member { path: path.into(), kind: Kind::File(1), offset: 0 };
+            tree.apply(&member, At { layer: 0, entry }, path.ends_with(".wasm")).unwrap();
+        }
+        tree
+    }
+
+    fn words(words: &[&str]) -> Option<Vec<String>> {
+        Some(words.iter().map(|&word| word.to_owned()).collect())
+    }
+
+    fn start(entrypoint: &[&str], cmd: &[&str]) -> Start {
+        Start { entrypoint: words(entrypoint), cmd: words(cmd), ..Start::default() }
+    }
+
+    fn chosen(paths: &[&str], start: &Start, over: &Override) -> Result<Chosen, &'static str> {
+        choose(&tree(paths), start, over).map_err(|error| error.reason())
+    }
+
+    #[test]
+    fn the_entry_point_names_the_module_its_arguments_and_its_export() {
+        let image = ["app/a.wasm", "app/b.wasm"];
+        let found = chosen(&image, &start(&["/app/b.wasm#go", "x"], &["y"]), &Override::default());
+        let found = found.unwrap();
+        assert_eq!(found.path, Path::new("/app/b.wasm"));
+        assert_eq!(found.run.args, ["x", "y"]);
+        assert_eq!(found.run.export.as_deref(), Some("go"));
+        assert_eq!(found.warnings, [""; 0]);
+        let mut relative = start(&[], &["./a.wasm"]);
+        relative.working_dir = Some("/app".to_owned());
+        assert_eq!(chosen(&image, &relative, &Override::default()).unwrap().file.at.entry, 0);
+        let mut on_path = start(&["a.wasm"], &[]);
+        on_path.env = words(&["PATH=/bin:/app"]);
+        assert_eq!(chosen(&image, &on_path, &Override::default()).unwrap().file.at.entry, 0);
+    }
+
+    #[test]
+    fn a_command_replaces_both_and_arguments_the_second() {
+        let image = ["a.wasm", "b.wasm"];
+        let own = start(&["/a.wasm"], &["x"]);
+        let command = Override { command: words(&["/b.wasm"]), args: None };
+        let found = chosen(&image, &own, &command).unwrap();
+        assert_eq!((found.file.at.entry, found.run.args), (1, vec![]));
+        let args = Override { command: None, args: words(&["y"]) };
+        let found = chosen(&image, &own, &args).unwrap();
+        assert_eq!((found.file.at.entry, found.run.args), (0, vec!["y".to_owned()]));
+        let placeholder = Override { command: words(&["/"]), args: None };
+        assert_eq!(chosen(&image, &own, &placeholder).unwrap().run.args, ["x"]);
+    }
+
+    #[test]
+    fn the_only_module_runs_where_the_shell_form_or_nothing_is_written() {
+        let none = Override::default();
+        let mangled = start(&["/bin/sh", "-c", "/app.wasm one two"], &[]);
+        let found = chosen(&["app.wasm", "data"], &mangled, &none).unwrap();
+        assert_eq!((found.run.args.len(), found.warnings.len()), (2, 1));
+        let quoted = start(&["/bin/sh", "-c", "/app.wasm \"$X\""], &[]);
+        let found = chosen(&["app.wasm"], &quoted, &none).unwrap();
+        assert_eq!((found.run.args.len(), found.warnings.len()), (0, 1));
+        let found = chosen(&["app.wasm", "bin/sh"], &mangled, &none).unwrap();
+        assert_eq!(found.path, Path::new("app.wasm"));
+        assert_eq!(chosen(&["a.wasm", "b.wasm"], &mangled, &none), Err("no-entry"));
+        assert_eq!(chosen(&["app.wasm"], &Start::default(), &none).unwrap().warnings.len(), 1);
+        assert_eq!(chosen(&["a.wasm", "b.wasm"], &Start::default(), &none), Err("no-entry"));
+    }
+
+    #[test]
+    fn a_program_of_another_kind_is_no_module_though_one_lies_beside_it() {
+        let none = Override::default();
+        let node = start(&["/usr/bin/node", "x.js"], &[]);
+        assert_eq!(chosen(&["usr/bin/node", "lib/x.wasm"], &node, &none), Err("not-wasm"));
+        assert_eq!(chosen(&["lib/x.wasm"], &node, &none), Err("no-entry"));
+        assert_eq!(chosen(&["usr/bin/node"], &node, &none), Err("not-wasm"));
+        let shell = start(&["/bin/sh", "-c", "exec node"], &[]);
+        assert_eq!(chosen(&["bin/sh", "lib/x.wasm"], &shell, &none), Err("not-wasm"));
+    }
+
+    #[test]
+    fn a_module_that_is_a_layer_takes_arguments_and_an_export() {
+        let over = Override { command: words(&["/app.wasm#go", "x"]), args: None };
+        let run = run_layer(&Start::default(), &over);
+        assert_eq!((run.export.as_deref(), run.args), (Some("go"), vec!["x".to_owned()]));
+    }
 }

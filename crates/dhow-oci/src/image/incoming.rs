@@ -1,6 +1,9 @@
 //! A blob on its way into the staging folder: counted and hashed while it is written, so that
 //! nothing but what its descriptor says gets a name there.
 
+use std::fs::TryLockError;
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +19,8 @@ use super::error::PullError;
 /// Hears how many bytes of which blob have come, all together.
 pub type Hear = dyn Fn(&Descriptor, u64) + Send + Sync;
 
-/// A blob that is being written. Dropped unfinished, it leaves nothing behind.
+/// A blob that is being written. Dropped unfinished, it leaves nothing behind, unless its source
+/// asked for that with [`Incoming::resume`].
 pub struct Incoming {
     blob: Descriptor,
     folder: PathBuf,
@@ -24,6 +28,8 @@ pub struct Incoming {
     file: File,
     hash: Sha256,
     received: u64,
+    /// What comes stays for a later pull.
+    lasting: bool,
     hear: Arc<Hear>,
 }
 
@@ -49,6 +55,7 @@ impl Incoming {
             file: File::from_std(file),
             hash: Sha256::new(),
             received: 0,
+            lasting: false,
             hear,
         })
     }
@@ -56,6 +63,36 @@ impl Incoming {
     /// Bytes that have come.
     pub fn received(&self) -> u64 {
         self.received
+    }
+
+    /// Goes on where an earlier pull of the blob into this folder broke off, also one of another
+    /// process, and leaves what comes for a later one (as `.partial-` and the digest's hex digits).
+    /// Of two pulls at once the second begins by itself. Whether what was left is right is seen at
+    /// the end: [`Self::is_right`].
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn resume(&mut self) -> Result<(), PullError> {
+        let failed = "a part of a blob can't be read";
+        let place = self.folder.join(format!(".partial-{}", self.blob.digest.hex()));
+        let most = self.blob.size;
+        let opened = tokio::task::spawn_blocking(move || open_partial(place, most)).await;
+        let opened = opened.map_err(io::Error::other).and_then(|opened| opened);
+        let Some(partial) = opened.map_err(PullError::io(failed))? else { return Ok(()) };
+        self.file = File::from_std(partial.file);
+        self.path = partial.path;
+        self.path.disable_cleanup(partial.length > 0);
+        (self.hash, self.received, self.lasting) = (partial.hash, partial.length, true);
+        if partial.length > 0 {
+            (self.hear)(&self.blob, self.received);
+        }
+        Ok(())
+    }
+
+    /// Whether the bytes that have come are the whole blob, by size and digest.
+    pub fn is_right(&self) -> bool {
+        self.received == self.blob.size
+            && Digest::from_bytes(self.hash.clone().finalize().into()) == self.blob.digest
     }
 
     /// Takes the next bytes.
@@ -66,13 +103,23 @@ impl Incoming {
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), PullError> {
         let received = self.received + bytes.len() as u64;
         if received > self.blob.size {
+            self.path.disable_cleanup(false);
             return Err(self.wrong_size(received));
         }
+        self.path.disable_cleanup(self.lasting);
         self.file.write_all(bytes).await.map_err(PullError::io("the blob can't be written"))?;
         self.hash.update(bytes);
         self.received = received;
         (self.hear)(&self.blob, received);
         Ok(())
+    }
+
+    /// Waits until what has come is in the file, where a later pull may find it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn flush(&mut self) -> Result<(), PullError> {
+        self.file.flush().await.map_err(PullError::io("the blob can't be written"))
     }
 
     /// Forgets what has come, for a source that can't go on where it broke off.
@@ -86,6 +133,7 @@ impl Incoming {
         self.file.rewind().await.map_err(PullError::io(failed))?;
         self.hash = Sha256::new();
         self.received = 0;
+        self.path.disable_cleanup(false);
         (self.hear)(&self.blob, 0);
         Ok(())
     }
@@ -96,6 +144,7 @@ impl Incoming {
     /// [`PullError::WrongSize`] and [`PullError::WrongDigest`] when it is not what its descriptor
     /// says.
     pub async fn finish(mut self) -> Result<PathBuf, PullError> {
+        self.path.disable_cleanup(false);
         if self.received != self.blob.size {
             return Err(self.wrong_size(self.received));
         }
@@ -122,6 +171,37 @@ impl Incoming {
             found,
         }
     }
+}
+
+/// What an earlier pull left.
+struct Partial {
+    file: std::fs::File,
+    path: TempPath,
+    hash: Sha256,
+    length: u64,
+}
+
+/// Opens and hashes what lies at `place`, of at most `most` bytes; none while another pull has it.
+fn open_partial(place: PathBuf, most: u64) -> io::Result<Option<Partial>> {
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(&place)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let ours = file.metadata()?;
+    // The other pull may have named or removed the file between our opening and our lock.
+    if !std::fs::metadata(&place).is_ok_and(|there| there.ino() == ours.ino()) {
+        return Ok(None);
+    }
+    if ours.len() > most {
+        file.set_len(0)?;
+    }
+    let mut hash = Sha256::new();
+    let length = io::copy(&mut file, &mut hash)?;
+    Ok(Some(Partial { file, path: TempPath::try_from_path(place)?, hash, length }))
 }
 
 #[cfg(test)]
@@ -169,5 +249,39 @@ mod tests {
         assert_eq!(other.finish().await.unwrap_err().reason(), "wrong-digest");
         drop(long);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_was_left_is_gone_on_with_by_one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let blob = blob(b"hello");
+        let mut first = incoming(&blob, folder.path()).await;
+        first.resume().await.unwrap();
+        first.write(b"he").await.unwrap();
+        let mut beside = incoming(&blob, folder.path()).await;
+        beside.resume().await.unwrap();
+        assert_eq!(beside.received(), 0);
+        first.file.flush().await.unwrap();
+        drop((first, beside));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+
+        let mut second = incoming(&blob, folder.path()).await;
+        second.resume().await.unwrap();
+        assert_eq!(second.received(), 2);
+        second.write(b"llo").await.unwrap();
+        assert!(second.is_right());
+        second.finish().await.unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+
+        let partial = folder.path().join(format!(".partial-{}", blob.digest.hex()));
+        for left in ["hello and more", "hxllo"] {
+            std::fs::write(&partial, left).unwrap();
+            let mut wrong = incoming(&blob, folder.path()).await;
+            wrong.resume().await.unwrap();
+            assert!(!wrong.is_right());
+            wrong.restart().await.unwrap();
+            drop(wrong);
+            assert!(!partial.exists(), "{left}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use http::header::{CONTENT_RANGE, RANGE, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, StatusCode};
 use reqwest::Response;
 
-use super::failure::Failure;
+use super::failure::{Again, Failure};
 use super::token::Access;
 use super::transport::{Outgoing, authority};
 use super::{RegistryError, Session};
@@ -37,7 +37,7 @@ impl From<PullError> for Broken {
 }
 
 impl Session {
-    /// Writes a blob into `into`, from where it ends. No more blobs come at once than the limits
+    /// Writes a blob into `into`, from where it or an earlier pull ended. No more blobs come at once than the limits
     /// say; the others wait. A try that brought bytes makes the count of tries begin anew.
     ///
     /// # Errors
@@ -49,15 +49,31 @@ impl Session {
             return Err(RegistryError::TooLarge { what, most }.into());
         }
         let _place = self.before_deadline(&what, self.places.acquire()).await?;
+        into.resume().await?;
+        let mut left_by_another = into.received() > 0;
         let mut failed = 0;
         loop {
             let before = into.received();
             let failure =
                 match self.before_deadline(&what, self.try_blob(blob, into, &what)).await? {
+                    // What a power cut left may be wrong; what came now alone is judged by the caller.
+                    Ok(()) if left_by_another && !into.is_right() => {
+                        left_by_another = false;
+                        into.restart().await?;
+                        continue;
+                    }
                     Ok(()) => return Ok(()),
                     Err(Broken::Here(error)) => return Err(error),
+                    Err(Broken::Registry(Failure {
+                        error: error @ RegistryError::WrongSize { .. },
+                        again: Again::Never,
+                    })) => {
+                        into.restart().await?;
+                        return Err(error.into());
+                    }
                     Err(Broken::Registry(failure)) => failure,
                 };
+            into.flush().await?;
             if into.received() > before {
                 failed = 0;
             }

@@ -35,7 +35,8 @@ async fn pull_from(
     let session = session(config(), &server.image());
     let pulled = pull(&session, &descriptor("application/wasm", body), folder.path()).await;
     if pulled.is_err() {
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is kept");
+        let named = folder.path().join(digest(body).hex());
+        assert!(!named.exists(), "nothing that is not whole has a name");
     }
     (pulled.map_err(|error| error.reason()), server)
 }
@@ -58,6 +59,32 @@ async fn a_broken_download_is_gone_on_with() {
     let ranges: Vec<_> =
         server.asked().iter().map(|asked| asked.header("range").to_owned()).collect();
     assert_eq!(ranges, ["", "bytes=50000-", "bytes=100000-", "bytes=150000-"]);
+}
+
+#[tokio::test]
+async fn a_download_that_another_process_began_is_gone_on_with() {
+    let body = noise(200_000, 20);
+    let folder = tempfile::tempdir().unwrap();
+    let blob = descriptor("application/wasm", &body);
+    let served = body.clone();
+    let server = Server::start(move |_| broken(200, &served, 50_000)).await;
+    let mut once = config();
+    once.limits.retries = 0;
+    let first = session(once, &server.image());
+    assert!(pull(&first, &blob, folder.path()).await.is_err());
+
+    let partial = folder.path().join(format!(".partial-{}", blob.digest.hex()));
+    for (wrong, ranges) in [(false, vec!["bytes=50000-"]), (true, vec!["bytes=60000-", ""])] {
+        if wrong {
+            std::fs::write(&partial, noise(60_000, 21)).unwrap();
+        }
+        let served = body.clone();
+        let server = Server::start(move |asked| part(asked, &served).1).await;
+        let second = session(config(), &server.image());
+        assert_eq!(pull(&second, &blob, folder.path()).await.unwrap(), body);
+        let asked = server.asked();
+        assert_eq!(asked.iter().map(|asked| asked.header("range")).collect::<Vec<_>>(), ranges);
+    }
 }
 
 #[tokio::test]

@@ -96,7 +96,8 @@ fn through_shell(
     text: &str,
     has_shell: bool,
 ) -> Result<Chosen, PullError> {
-    let (first, rest) = text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), ""));
+    let (first, rest) =
+        text.trim().split_once(char::is_whitespace).unwrap_or_else(|| (text.trim(), ""));
     let (program, export) = export(first);
     let named = match program_at(tree, start, program) {
         Some((_, Found::File(file))) if file.wasm => Some(file),

@@ -90,6 +90,15 @@ pub trait Blobs: Send + Sync {
     /// # Errors
     /// `NotFound` when it is not held.
     fn open(&self, digest: &Digest) -> io::Result<File>;
+
+    /// Opens the blob for a deploy, which takes a moment until a revision needs it: until then it
+    /// counts as new.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not held.
+    fn claim(&self, digest: &Digest) -> io::Result<File> {
+        self.open(digest)
+    }
 }
 
 /// A body on its way in.
@@ -176,7 +185,8 @@ impl Artifact {
 #[error("{message}")]
 pub struct Refusal {
     /// Stable short name: `not-wasm`, `invalid-module`, `unsupported`, `unknown-imports`,
-    /// `too-large`, `compile-limit`, `storage-full`, `not-found`, `internal`.
+    /// `too-large`, `compile-limit`, `storage-full`, `not-found`, `damaged`,
+    /// `internal`.
     pub reason: &'static str,
     /// What is wrong, in words.
     pub message: String,

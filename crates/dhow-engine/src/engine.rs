@@ -1,7 +1,6 @@
 //! The engine: takes modules in, runs calls. Everything it owns is started here.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -186,11 +185,10 @@ impl Intake for Engine {
     ) -> BoxFuture<'a, Result<Artifact, Refusal>> {
         Box::pin(async move {
             // Its code may be cached still, but cannot be made again without it.
-            drop(self.0.module(digest)?);
+            drop(self.0.blobs.claim(digest).map_err(|error| unreadable(digest, &error))?);
             let entry = self.0.entry(digest, progress).await?;
             let artifact = entry.look.artifact(*digest);
-            self.0.fits(artifact.abi(), entry).await?;
-            Ok(artifact)
+            self.0.fitting(artifact, entry).await
         })
     }
 }
@@ -221,15 +219,9 @@ impl Inner {
     /// The cache's entry for a module that a call needs. Where it has to be compiled, that goes on
     /// when the call is over: the next one finds it, however short its own time is.
     async fn found_or_compiled(self: &Arc<Self>, digest: Digest) -> Result<Entry, Refusal> {
-        match self.cache.find(&digest).map_err(report::not_kept)? {
-            Found::Sound(entry) => {
-                self.counts.hits.fetch_add(1, Relaxed);
-                return Ok(entry);
-            }
-            Found::Missing => {}
-            Found::Damaged => {
-                self.counts.damaged.fetch_add(1, Relaxed);
-            }
+        if let Some(entry) = self.cache.unchanged(&digest) {
+            self.counts.hits.fetch_add(1, Relaxed);
+            return Ok(entry);
         }
         let inner = self.clone();
         let compiled =
@@ -256,25 +248,29 @@ impl Inner {
         result
     }
 
-    fn module(&self, digest: &Digest) -> Result<File, Refusal> {
-        self.blobs.open(digest).map_err(|error| Refusal {
-            reason: "not-found",
-            message: format!("the module {digest} can't be read: {error}"),
-            hint: "deploy it again".to_owned(),
-        })
-    }
-
-    /// Refuses at deploy what no call could ever load.
-    async fn fits(self: &Arc<Self>, abi: Abi, entry: Entry) -> Result<(), Refusal> {
-        if !matches!(abi, Abi::Http | Abi::Command) {
-            return Ok(());
-        }
+    /// The artifact with the ways alone in which calls could run it.
+    async fn fitting(
+        self: &Arc<Self>,
+        mut artifact: Artifact,
+        entry: Entry,
+    ) -> Result<Artifact, Refusal> {
         let inner = self.clone();
-        let fits = tokio::task::spawn_blocking(move || inner.loader.fits(abi, &entry)).await;
-        let fits = fits.unwrap_or_else(|panic| Err(wasmtime::Error::new(panic)));
-        fits.map_err(|error| Refusal {
+        let fitted = tokio::task::spawn_blocking(move || {
+            let mut refused = None;
+            artifact.abis.retain(|abi| {
+                // The others are refused by name, by who decides what this version runs.
+                !matches!(abi, Abi::Http | Abi::Command)
+                    || inner.loader.fits(*abi, &entry).map_err(|why| refused = Some(why)).is_ok()
+            });
+            match refused {
+                Some(error) if artifact.abis.is_empty() => Err(error),
+                _ => Ok(artifact),
+            }
+        });
+        let fitted = fitted.await.unwrap_or_else(|panic| Err(wasmtime::Error::new(panic)));
+        fitted.map_err(|error| Refusal {
             reason: "unsupported",
-            message: format!("the module can't be run as `{abi}`: {error:#}"),
+            message: format!("the module can't be run: {error:#}"),
             hint: "build it for wasi:http 0.2 or 0.3, wasi:cli 0.2 or WASI preview 1, with \
                    memories and tables of a common size"
                 .to_owned(),
@@ -296,12 +292,17 @@ impl Inner {
             Found::Damaged => self.counts.damaged.fetch_add(1, Relaxed),
         };
         progress(Progress::Inspecting);
-        let module = self.module(digest)?;
+        let module = self.blobs.open(digest).map_err(|error| unreadable(digest, &error))?;
         let _turn = self.compiling.acquire().await;
         let began = Instant::now();
         let new = self.cache.fresh();
         let look = {
-            let compile = child::compile(&self.config.compiler, &self.config.compile, module, &new);
+            let compile = child::compile(
+                &self.config.compiler,
+                &self.config.compile,
+                (*digest, module),
+                &new,
+            );
             tell_while(compile, |elapsed| progress(Progress::Compiling(elapsed))).await
         };
         let kept =
@@ -340,6 +341,18 @@ fn descriptors() -> usize {
     usize::try_from(most).unwrap_or(usize::MAX)
 }
 
+fn unreadable(digest: &Digest, error: &io::Error) -> Refusal {
+    Refusal {
+        reason: "not-found",
+        message: format!("the module {digest} can't be read: {error}"),
+        hint: "deploy it again".to_owned(),
+    }
+}
+
 fn not_ready(refusal: Refusal) -> Failure {
-    Failure::new(Reason::NotReady, refusal.message)
+    let reason = match refusal.reason {
+        "storage-full" => Reason::StorageFull,
+        _ => Reason::NotReady,
+    };
+    Failure::new(reason, refusal.message)
 }

@@ -26,7 +26,7 @@ impl Idlers {
         Idling(self)
     }
 
-    /// Resolves when a call wants the place.
+    /// Resolves for one idler when a call wants a place.
     pub(crate) async fn asked_to_leave(&self) {
         self.leave.notified().await;
     }
@@ -39,7 +39,7 @@ impl Idlers {
         if self.count.load(Relaxed) == 0 {
             return None;
         }
-        self.leave.notify_waiters();
+        self.leave.notify_one();
         timeout(LEAVING, places.clone().acquire_owned()).await.ok()?.ok()
     }
 }

@@ -15,14 +15,16 @@ pub fn detect(module: &Interfaces) -> Vec<Abi> {
 }
 
 fn component(module: &Interfaces) -> Vec<Abi> {
-    let exports = |interface: &str| module.exports.iter().any(|name| is(name, interface));
+    let exports = |interface: &str, series: &str| {
+        module.exports.iter().any(|name| is_of(name, interface, series))
+    };
     let mut abis = Vec::new();
-    if exports("wasi:http/handler") || exports("wasi:http/incoming-handler") {
+    if exports("wasi:http/handler", "0.3.") || exports("wasi:http/incoming-handler", "0.2.") {
         abis.push(Abi::Http);
-    } else if exports("fermyon:spin/inbound-http") {
+    } else if module.exports.iter().any(|name| is(name, "fermyon:spin/inbound-http")) {
         abis.push(Abi::Spin);
     }
-    if exports("wasi:cli/run") {
+    if exports("wasi:cli/run", "0.2.") {
         abis.push(Abi::Command);
     }
     abis
@@ -59,6 +61,14 @@ pub fn wants_concurrency(module: &Interfaces) -> bool {
     module.kind == Kind::Component
         && (module.exports.iter().any(|name| is_p3(name))
             || module.imports.iter().any(|(name, _)| is_p3(name)))
+}
+
+/// Whether `name` is `interface` in a release of a series such as `0.2.`. Release candidates are
+/// other interfaces under the same name.
+fn is_of(name: &str, interface: &str, series: &str) -> bool {
+    name.strip_prefix(interface)
+        .and_then(|rest| rest.strip_prefix('@')?.strip_prefix(series))
+        .is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Whether `name` is `interface`, of whatever version.
@@ -103,6 +113,22 @@ mod tests {
         assert_eq!(detect(&look(p3)), [Abi::Http]);
         assert!(wants_concurrency(&look(p3)));
         assert!(!wants_concurrency(&look(both)));
+    }
+
+    #[test]
+    fn other_versions_and_release_candidates_are_none() {
+        for export in [
+            "wasi:cli/run",
+            "wasi:cli/run@0.3.0",
+            "wasi:cli/run@0.9.0",
+            "wasi:http/handler@0.2.0",
+            "wasi:http/handler@0.3.0-rc-2025-09-16",
+            "wasi:http/incoming-handler@0.2.0-rc-2023-11-10",
+            "wasi:http/incoming-handler@0.2.",
+        ] {
+            let module = Interfaces { exports: vec![export.to_owned()], ..look("(component)") };
+            assert_eq!(detect(&module), [], "{export}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use dhow_core::digest::Digest;
 use dhow_core::ports::{Blobs, BoxFuture, UploadBody, UploadError, Uploads};
 use http_body::Body;
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
@@ -35,6 +36,8 @@ struct Places {
     whole: PathBuf,
     /// What is being written; nothing here outlives the process.
     partial: PathBuf,
+    /// Held by a collection from its look at the ages on, and by who makes a blob young.
+    collecting: Mutex<()>,
     _owned: Arc<DataFolder>,
 }
 
@@ -57,6 +60,7 @@ impl BlobStore {
         let places = Places {
             whole: blobs.join("sha256"),
             partial: blobs.join("partial"),
+            collecting: Mutex::default(),
             _owned: Arc::clone(folder),
         };
         prepare(&places).map_err(|error| OpenError::from_io(&blobs, error))?;
@@ -93,24 +97,8 @@ impl BlobStore {
         blocking(move || partial.write(&gathered)?.finish(&places)).await
     }
 
-    /// Whether the blob is held.
-    pub fn contains(&self, digest: &Digest) -> bool {
-        self.place(digest).is_file()
-    }
-
-    /// Every blob that is held, in no order.
-    ///
-    /// # Errors
-    /// When the folder can't be read.
-    pub fn list(&self) -> io::Result<Vec<Stored>> {
-        Ok(self.entries()?.into_iter().map(|(stored, _)| stored).collect())
-    }
-
     /// Forgets the blob. One that is not held is none to forget.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn remove(&self, digest: &Digest) -> io::Result<()> {
+    fn remove(&self, digest: &Digest) -> io::Result<()> {
         match fs::remove_file(self.place(digest)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
@@ -128,6 +116,7 @@ impl BlobStore {
         least_age: Duration,
         now: SystemTime,
     ) -> io::Result<Vec<Stored>> {
+        let _collecting = self.0.collecting.lock();
         let mut removed = Vec::new();
         for (stored, modified) in self.entries()? {
             // A file from the future, after a clock was set back, is young.
@@ -175,6 +164,13 @@ impl Blobs for BlobStore {
     fn open(&self, digest: &Digest) -> io::Result<File> {
         File::open(self.place(digest))
     }
+
+    fn claim(&self, digest: &Digest) -> io::Result<File> {
+        let _not_now = self.0.collecting.lock();
+        let blob = self.open(digest)?;
+        blob.set_modified(SystemTime::now())?;
+        Ok(blob)
+    }
 }
 
 /// A blob on its way in. The file is removed unless it is finished.
@@ -201,11 +197,7 @@ impl Partial {
         let digest = Digest::from_bytes(self.hash.finalize().into());
         let place = places.whole.join(digest.hex());
         let stored = Stored { digest, size: self.size };
-        let held = fs::metadata(&place).is_ok_and(|held| held.len() == stored.size);
-        if held {
-            File::open(&place)?.set_modified(SystemTime::now())?;
-            return Ok(stored);
-        }
+        // Over one that is held, too: its bytes may be damaged.
         self.file.as_file().sync_all()?;
         self.file.persist(&place).map_err(|error| error.error)?;
         sync_folder(&places.whole)?;
@@ -254,6 +246,10 @@ mod tests {
         Full::new(bytes.into())
     }
 
+    fn list(store: &BlobStore) -> Vec<Stored> {
+        store.entries().unwrap().into_iter().map(|(stored, _)| stored).collect()
+    }
+
     fn partial_files(store: &BlobStore) -> usize {
         fs::read_dir(&store.0.partial).unwrap().count()
     }
@@ -283,10 +279,10 @@ mod tests {
             "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
         );
         assert_eq!(store.put(body("hello"), 5).await.unwrap(), stored);
-        assert_eq!(store.list().unwrap(), [stored]);
+        assert_eq!(list(&store), [stored]);
         drop(store);
         let store = open(folder.path());
-        assert!(store.contains(&stored.digest));
+        assert!(store.open(&stored.digest).is_ok());
         let mut held = String::new();
         Blobs::open(&store, &stored.digest).unwrap().read_to_string(&mut held).unwrap();
         assert_eq!(held, "hello");
@@ -322,7 +318,7 @@ mod tests {
         let broken = vec![Err("gone away"), Ok(Bytes::from(vec![0; CHUNK]))];
         let broken = store.put(Pieces(broken), u64::MAX).await;
         assert!(matches!(broken, Err(UploadError::Body(why)) if why == "gone away"));
-        assert_eq!(store.list().unwrap(), []);
+        assert_eq!(list(&store), []);
         assert_eq!(partial_files(&store), 0);
     }
 
@@ -335,17 +331,19 @@ mod tests {
         drop(store);
         let store = open(folder.path());
         assert_eq!(partial_files(&store), 0);
-        assert_eq!(store.list().unwrap(), [stored]);
+        assert_eq!(list(&store), [stored]);
     }
 
     #[tokio::test]
-    async fn a_file_of_the_wrong_length_under_a_digest_is_replaced() {
+    async fn a_damaged_file_under_a_digest_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
         let stored = store.put(body("whole"), 10).await.unwrap();
-        fs::write(store.place(&stored.digest), "who").unwrap();
-        store.put(body("whole"), 10).await.unwrap();
-        assert_eq!(fs::read(store.place(&stored.digest)).unwrap(), b"whole");
+        for damaged in ["who", "whale"] {
+            fs::write(store.place(&stored.digest), damaged).unwrap();
+            store.put(body("whole"), 10).await.unwrap();
+            assert_eq!(fs::read(store.place(&stored.digest)).unwrap(), b"whole");
+        }
     }
 
     #[tokio::test]
@@ -356,20 +354,24 @@ mod tests {
         let needed = store.put(body("needed"), 10).await.unwrap();
         let old = store.put(body("old"), 10).await.unwrap();
         let renewed = store.put(body("renewed"), 10).await.unwrap();
+        let claimed = store.put(body("claimed"), 10).await.unwrap();
         let stranger = store.0.whole.join("README");
         fs::write(&stranger, "").unwrap();
         let long_ago = SystemTime::now() - 2 * hour;
-        for stored in [needed, old, renewed] {
+        for stored in [needed, old, renewed, claimed] {
             File::open(store.place(&stored.digest)).unwrap().set_modified(long_ago).unwrap();
         }
         store.put(body("renewed"), 10).await.unwrap();
+        store.claim(&claimed.digest).unwrap();
         let young = store.put(body("young"), 10).await.unwrap();
         let keep = HashSet::from([needed.digest]);
         let collected = store.collect(&keep, hour, SystemTime::now()).unwrap();
         assert_eq!(collected, [old]);
-        let held: HashSet<_> =
-            store.list().unwrap().into_iter().map(|stored| stored.digest).collect();
-        assert_eq!(held, HashSet::from([needed.digest, renewed.digest, young.digest]));
+        let held: HashSet<_> = list(&store).into_iter().map(|stored| stored.digest).collect();
+        assert_eq!(
+            held,
+            HashSet::from([needed, renewed, claimed, young].map(|stored| stored.digest))
+        );
         assert!(stranger.exists());
     }
 
@@ -382,7 +384,7 @@ mod tests {
         let refused = store.put(body(vec![1; CHUNK]), u64::MAX).await;
         assert!(matches!(refused, Err(UploadError::Full)), "{refused:?}");
         assert_eq!(partial_files(&store), 0);
-        assert_eq!(store.list().unwrap(), [before]);
+        assert_eq!(list(&store), [before]);
         disk.clear();
         store.put(body(vec![1; CHUNK]), u64::MAX).await.unwrap();
         drop(store);

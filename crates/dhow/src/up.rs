@@ -2,6 +2,7 @@
 //! end, in the other order.
 
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -65,14 +66,14 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     instances: u32,
     /// Functions whose code is kept in memory
-    #[arg(long, value_name = "N", default_value_t = 4000)]
-    loaded: usize,
+    #[arg(long, value_name = "N", default_value = "4000")]
+    loaded: NonZeroUsize,
     /// The most bytes of a module
     #[arg(long, value_name = "SIZE", default_value = "64Mi", value_parser = |text: &str| parse_bytes(text))]
     module_size: u64,
     /// Connections at once
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    connections: usize,
+    #[arg(long, value_name = "N", default_value = "10000")]
+    connections: NonZeroUsize,
     /// How long a request's head may take, and an idle connection be kept
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = |text: &str| parse_duration(text))]
     head_timeout: Duration,
@@ -155,7 +156,7 @@ async fn serve(
     let observer = Observer::new(metrics.clone(), logs.clone());
     let engine =
         Engine::start(engine_config(args, data)?, blobs.clone(), Arc::new(observer.clone()))
-            .map_err(failure)?;
+            .map_err(|error| failure(error).hint("fewer --instances need less address space"))?;
     show_engine(&metrics, engine.clone());
 
     let table = Arc::new(Table::default());
@@ -202,7 +203,7 @@ async fn serve(
     });
     let api =
         tokio::spawn(admin::serve(listener(ports.admin)?, api, stop.clone().cancelled_owned()));
-    let scrape = scrape::router(metrics);
+    let scrape = scrape::router(metrics, addresses.metrics);
     let scrape = tokio::spawn(admin::serve(
         listener(ports.metrics)?,
         scrape,
@@ -323,14 +324,14 @@ async fn ended() -> Result<(), CommandError> {
 fn engine_config(args: &Args, data: &Path) -> Result<EngineConfig, CommandError> {
     let mut config = EngineConfig::new(data.join("code"), this_program()?);
     config.instances = args.instances;
-    config.loaded = args.loaded;
+    config.loaded = args.loaded.get();
     config.compile.module = args.module_size;
     Ok(config)
 }
 
 fn front_config(args: &Args) -> FrontConfig {
     FrontConfig {
-        connections: args.connections,
+        connections: args.connections.get(),
         head_timeout: args.head_timeout,
         body_stall: args.body_stall,
         write_stall: args.body_stall,

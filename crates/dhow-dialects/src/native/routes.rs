@@ -11,6 +11,9 @@ const ROUTE: Known = Known { fields: &["path", "methods", "host"], unsupported: 
 
 /// Routes of one function. More are a matter for a path with a parameter.
 const MOST_ROUTES: usize = 100;
+/// First segments that never reach a declared route.
+const OWN: [&str; 7] =
+    ["healthz", "readyz", "function", "async-function", "fission-function", "system", "ui"];
 /// Bytes of one path.
 const MOST_PATH: usize = 1024;
 
@@ -85,6 +88,9 @@ fn check_path(text: &str) -> Result<String, String> {
     let Some(rest) = text.strip_prefix('/') else {
         return Err("must begin with `/`".to_owned());
     };
+    if let Some(own) = OWN.iter().find(|own| rest.split('/').next() == Some(**own)) {
+        return Err(format!("begins with `/{own}`, which is the platform's own"));
+    }
     let mut names = Vec::new();
     let count = rest.split('/').count();
     for (index, segment) in rest.split('/').enumerate() {
@@ -170,6 +176,9 @@ mod tests {
             assert_eq!(check_path(right), Ok(right.to_owned()));
         }
         for (wrong, part) in [
+            ("/healthz", "the platform's own"),
+            ("/function/*", "the platform's own"),
+            ("/system/{x}", "the platform's own"),
             ("", "begin with `/`"),
             ("a", "begin with `/`"),
             ("//", "empty segment"),

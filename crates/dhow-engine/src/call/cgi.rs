@@ -1,5 +1,6 @@
 //! `io: cgi`: RFC 3875 as WAGI uses it. The answer streams once its header block is complete.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -17,7 +18,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 
 use crate::body::GuestBody;
 use crate::call::command::Exit;
-use crate::call::stdio::text;
+use crate::call::stdio::{is_own_variable, text};
 use crate::call::{Running, command, failure, for_guest, is_bodiless};
 use crate::flight::Flight;
 use crate::host::{BodyStdin, pipe};
@@ -35,7 +36,7 @@ where
     let method = call.request.method().clone();
     let mut wasi = running.wasi();
     set_args(&mut wasi, flight, &call);
-    set_variables(&mut wasi, &call);
+    set_variables(&mut wasi, &call, &flight.target.revision().template.env);
     let body = for_guest(flight, call.request).into_body();
     wasi.stdin(BodyStdin::new(body));
     let (stdout, mut output) = pipe();
@@ -132,7 +133,8 @@ fn set_args<B>(wasi: &mut WasiCtxBuilder, flight: &Flight, call: &Call<B>) {
     }
 }
 
-fn set_variables<B>(wasi: &mut WasiCtxBuilder, call: &Call<B>) {
+/// `own` is the function's environment, which stays as it is.
+fn set_variables<B>(wasi: &mut WasiCtxBuilder, call: &Call<B>, own: &[(String, String)]) {
     let head = &call.request;
     let headers = head.headers();
     let authority = head.uri().authority().map(|authority| authority.to_string());
@@ -148,9 +150,9 @@ fn set_variables<B>(wasi: &mut WasiCtxBuilder, call: &Call<B>) {
     let peer = call.peer.ip().to_string();
     let full_url = format!("http://{host}{}", call.full_uri);
     // In order of weight: what comes later replaces what came before under the same name.
-    let mut variables: Vec<(String, String)> = headers
+    let mut variables: BTreeMap<String, String> = headers
         .keys()
-        .filter(|name| **name != AUTHORIZATION && **name != CONNECTION)
+        .filter(|name| **name != AUTHORIZATION && **name != CONNECTION && is_own_variable(name))
         .filter_map(|name| {
             let variable = name.as_str().to_ascii_uppercase().replace('-', "_");
             Some((format!("HTTP_{variable}"), text(headers.get(name))?))
@@ -184,7 +186,12 @@ fn set_variables<B>(wasi: &mut WasiCtxBuilder, call: &Call<B>) {
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
-    wasi.envs(&variables);
+    for (name, value) in variables {
+        // A program finds the first of a name, and the function's own come first.
+        if !own.iter().any(|(said, _)| *said == name) {
+            wasi.env(name, value);
+        }
+    }
 }
 
 fn bad(message: impl Into<String>) -> Failure {

@@ -71,7 +71,7 @@ fn content_type(request: &HeaderMap, flight: &crate::flight::Flight) -> HeaderVa
 
 /// `length` is that of the body, where it is known.
 fn set_variables(wasi: &mut WasiCtxBuilder, head: &request::Parts, length: Option<u64>) {
-    for name in head.headers.keys().filter(|name| **name != HOST) {
+    for name in head.headers.keys().filter(|name| **name != HOST && is_own_variable(name)) {
         if let Some(value) = text(head.headers.get(name)) {
             wasi.env(format!("Http_{}", go_name(name)), value);
         }
@@ -101,6 +101,12 @@ fn set_variables(wasi: &mut WasiCtxBuilder, head: &request::Parts, length: Optio
 pub(super) fn text(value: Option<&HeaderValue>) -> Option<String> {
     let text = String::from_utf8_lossy(value?.as_bytes()).into_owned();
     (!text.contains('\0')).then_some(text)
+}
+
+/// Whether a header has a variable of its own. One with `_` in its name would take the place of
+/// another, and `Proxy` that of `HTTP_PROXY`, which programs take for their operator's word.
+pub(super) fn is_own_variable(name: &HeaderName) -> bool {
+    !name.as_str().contains('_') && name != "proxy"
 }
 
 /// A header's name as Go writes it, with `_` for `-`: `x-call-id` is `X_Call_Id`.

@@ -87,7 +87,19 @@ impl Cache {
         self.folder.join(format!("{}-{serial}.new", std::process::id()))
     }
 
-    /// The code of `module`, if it is here and whole.
+    /// The code of `module`, if a glance shows that it is here and whole: its file is the one
+    /// whose sum was compared.
+    pub(crate) fn unchanged(&self, module: &Digest) -> Option<Entry> {
+        let (path, seal) = self.paths(module);
+        let seal: Seal = serde_json::from_slice(&fs::read(seal).ok()?).ok()?;
+        let file = fs::metadata(&path).ok()?;
+        let is_same =
+            seal.format == FORMAT && seal.length == file.len() && seal.checked == Stamp::of(&file);
+        is_same.then_some(Entry { path, look: seal.look })
+    }
+
+    /// The code of `module`, if it is here and whole. Where it has to be compared with its sum,
+    /// that takes a while.
     pub(crate) fn find(&self, module: &Digest) -> io::Result<Found> {
         let (path, seal_path) = self.paths(module);
         let bytes = match fs::read(&seal_path) {
@@ -137,10 +149,12 @@ impl Cache {
         let mut removed = 0;
         for file in fs::read_dir(&self.folder)? {
             let file = file?;
-            let Some(module) = module_of(&file.file_name()) else { continue };
+            let Some((module, fingerprint)) = key_of(&file.file_name()) else { continue };
             // A file from the future, after a clock was set back, is young.
             let age = now.duration_since(file.metadata()?.modified()?).unwrap_or_default();
-            if !keep.contains(&module) && age >= least_age {
+            // What another version of dhow compiled, this one can't use.
+            let needed = keep.contains(&module) && fingerprint == self.fingerprint;
+            if !needed && age >= least_age {
                 fs::remove_file(file.path())?;
                 removed += 1;
             }
@@ -182,10 +196,11 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The module whose code or seal has this file name.
-fn module_of(name: &OsStr) -> Option<Digest> {
-    let (hex, _) = name.to_str()?.split_once('-')?;
-    format!("sha256:{hex}").parse().ok()
+/// The module and the fingerprint whose code or seal has this file name.
+fn key_of(name: &OsStr) -> Option<(Digest, String)> {
+    let (hex, rest) = name.to_str()?.split_once('-')?;
+    let (fingerprint, _) = rest.split_once('.')?;
+    Some((format!("sha256:{hex}").parse().ok()?, fingerprint.to_owned()))
 }
 
 /// Compares code with its seal. Answers the new stamp where the sum had to be compared.
@@ -278,6 +293,19 @@ mod tests {
             assert!(matches!(cache.find(&module).unwrap(), Found::Missing));
             assert!(!path.exists());
         }
+    }
+
+    #[test]
+    fn code_that_nobody_needs_or_can_use_is_collected() {
+        let (folder, cache, module, path) = cache_with(b"code");
+        let later = SystemTime::now() + Duration::from_secs(10);
+        let age = Duration::from_secs(5);
+        let needed = HashSet::from([module]);
+        assert_eq!(cache.collect(&needed, age, later).unwrap(), 0);
+        assert_eq!(cache.collect(&HashSet::new(), age, SystemTime::now()).unwrap(), 0, "young");
+        let next = Cache::open(folder.path(), "g".to_owned()).unwrap();
+        assert_eq!(next.collect(&needed, age, later).unwrap(), 2, "of another version");
+        assert!(!path.exists() && cache.unchanged(&module).is_none());
     }
 
     #[test]

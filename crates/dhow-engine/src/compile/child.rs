@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use dhow_core::digest::Digest;
 use dhow_core::ports::Refusal;
 use dhow_core::quantity::{print_bytes, print_duration};
 use tokio::io::AsyncReadExt as _;
@@ -20,18 +21,19 @@ const MOST_SAID: u64 = 1 << 20;
 /// `SIGXCPU` on Linux.
 const SIGXCPU: i32 = 24;
 
-/// Compiles `module` into the new file `code`.
+/// Compiles `module`, which must have that digest, into the new file `code`.
 ///
 /// # Errors
 /// The module's fault, or that it cost more than its budget. `code` may then exist, unfinished.
 pub(crate) async fn compile(
     compiler: &Path,
     budget: &CompileBudget,
-    module: File,
+    (digest, module): (Digest, File),
     code: &Path,
 ) -> Result<Look, Refusal> {
     let orders = Orders {
         code: code.to_owned(),
+        digest,
         module: budget.module,
         memory: budget.memory,
         cpu: budget.cpu.as_secs().max(1),

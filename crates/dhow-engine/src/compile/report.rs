@@ -53,8 +53,15 @@ impl Look {
 }
 
 /// Reasons a child may give; anything else from it is `internal`.
-const REASONS: &[&str] =
-    &["not-wasm", "invalid-module", "unsupported", "unknown-imports", "too-large", "storage-full"];
+const REASONS: &[&str] = &[
+    "not-wasm",
+    "invalid-module",
+    "unsupported",
+    "unknown-imports",
+    "too-large",
+    "storage-full",
+    "damaged",
+];
 
 /// A refusal from the child's words.
 pub(crate) fn refusal(reason: &str, message: String, hint: String) -> Refusal {

@@ -7,12 +7,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use dhow_core::digest::Digest;
 use dhow_core::ports::Refusal;
 use dhow_guest::componentize::componentize;
 use dhow_guest::detect::{detect, is_unwrapped_component, wants_concurrency};
 use dhow_guest::interfaces::{Interfaces, Kind};
 use dhow_guest::needs::unmet;
 use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
+use sha2::{Digest as _, Sha256};
 
 use crate::compile::{Look, Report, report};
 use crate::host::{self, Linkers};
@@ -24,11 +26,13 @@ pub const WORKER_NAME: &str = "dhow-compile";
 /// Exit code of a child that could not even report.
 const CANNOT_REPORT: u8 = 3;
 
-/// The child's orders, as the parent writes them and it reads them: `CODE MODULE MEMORY CPU`.
+/// The child's orders, as the parent writes them and it reads them: `CODE DIGEST MODULE MEMORY CPU`.
 #[derive(Debug)]
 pub(crate) struct Orders {
     /// Where the code goes; it must not exist.
     pub(crate) code: PathBuf,
+    /// What the module must be.
+    pub(crate) digest: Digest,
     /// The most bytes of the module, which comes on standard input.
     pub(crate) module: u64,
     /// Address space, bytes.
@@ -38,9 +42,10 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    pub(crate) fn to_args(&self) -> [std::ffi::OsString; 4] {
+    pub(crate) fn to_args(&self) -> [std::ffi::OsString; 5] {
         [
             self.code.clone().into(),
+            self.digest.to_string().into(),
             self.module.to_string().into(),
             self.memory.to_string().into(),
             self.cpu.to_string().into(),
@@ -49,8 +54,9 @@ impl Orders {
 
     fn from_args(mut args: impl Iterator<Item = std::ffi::OsString>) -> Option<Self> {
         let code = args.next()?.into();
+        let digest = args.next()?.to_str()?.parse().ok()?;
         let mut number = || args.next()?.to_str()?.parse().ok();
-        Some(Self { code, module: number()?, memory: number()?, cpu: number()? })
+        Some(Self { code, digest, module: number()?, memory: number()?, cpu: number()? })
     }
 }
 
@@ -88,6 +94,7 @@ fn limit(orders: &Orders) -> io::Result<()> {
 
 fn work(orders: &Orders) -> Result<Look, Refusal> {
     let given = read(orders.module)?;
+    verify(&given, &orders.digest)?;
     let module = to_binary(&given)?;
     let mut interfaces = look(&module)?;
     let mut binary = module;
@@ -139,6 +146,19 @@ fn read(limit: u64) -> Result<Vec<u8>, Refusal> {
         });
     }
     Ok(module)
+}
+
+/// What was kept under a digest may have been changed since.
+fn verify(given: &[u8], digest: &Digest) -> Result<(), Refusal> {
+    let found = Digest::from_bytes(Sha256::digest(given).into());
+    if found == *digest {
+        return Ok(());
+    }
+    Err(Refusal {
+        reason: "damaged",
+        message: format!("the module kept as {digest} is damaged: its bytes are {found}"),
+        hint: "deploy its file again; and look after the disk".to_owned(),
+    })
 }
 
 /// The binary form: WebAssembly text is accepted as it is.
@@ -228,7 +248,9 @@ fn invalid(message: String) -> Refusal {
     Refusal {
         reason: "invalid-module",
         message: format!("the module is not valid: {message}"),
-        hint: "`dhow inspect FILE` looks at it without deploying".to_owned(),
+        hint: "the file is cut short, damaged, or made for proposals that this dhow does not run; \
+               build or copy it again"
+            .to_owned(),
     }
 }
 

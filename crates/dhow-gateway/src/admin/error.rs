@@ -15,7 +15,7 @@ use super::wire;
 /// Why a request was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     pub(super) status: StatusCode,
     /// A stable short name.
     pub(super) reason: &'static str,

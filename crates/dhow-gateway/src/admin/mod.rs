@@ -26,7 +26,7 @@ mod error;
 mod functions;
 mod logs;
 mod ndjson;
-mod origin;
+pub(crate) mod origin;
 mod path;
 mod serve;
 mod time;

@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode};
 use super::error::ApiError;
 
 /// Refuses what did not come from a program, or from a page of our own.
-pub(super) async fn guard(
+pub(crate) async fn guard(
     State(listen): State<SocketAddr>,
     request: Request,
     next: Next,

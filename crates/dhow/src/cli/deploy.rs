@@ -55,13 +55,13 @@ pub struct Args {
     #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
     pub cpu: Option<String>,
     /// Calls that run at once
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub concurrency: Option<u32>,
     /// Calls that wait for one of those places
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub queue: Option<u32>,
     /// Calls that one instance answers before it is dropped [default: 1, a fresh one for each]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub reuse: Option<u32>,
 }
 

@@ -114,3 +114,28 @@ async fn cgi_redirects_and_cuts_after_a_bad_end() {
     let answer = rig.get(&cgi, "/?location=/there").await.unwrap();
     assert_eq!((answer.status, &answer.headers["location"]), (302, &"/there".parse().unwrap()));
 }
+
+#[tokio::test]
+async fn a_header_takes_no_other_variables_place() {
+    let rig = Rig::new();
+    let cgi = rig.target("cgi", |template| {
+        template.io = Io::Cgi;
+        template.env = vec![("HTTP_X_OWN".to_owned(), "operator".to_owned())];
+    });
+    let request = http::Request::get("/")
+        .header("host", "test")
+        .header("proxy", "http://stranger.example")
+        .header("x_forwarded_for", "6.6.6.6")
+        .header("x-forwarded-for", "192.0.2.1")
+        .header("x-own", "caller")
+        .body(super::rig::full(""))
+        .unwrap();
+    let text = rig.send(&cgi, request).await.unwrap().text();
+    let of = |name: &str| -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(of("HTTP_PROXY"), Vec::<String>::new());
+    assert_eq!(of("HTTP_X_FORWARDED_FOR"), ["192.0.2.1"]);
+    assert_eq!(of("HTTP_X_OWN"), ["operator"]);
+}

@@ -46,3 +46,12 @@ async fn code_without_its_module_is_not_deployed() {
     let refusal = rig.engine.admit(&digest, &|_| {}).await.unwrap_err();
     assert_eq!(refusal.reason, "not-found");
 }
+
+#[tokio::test]
+async fn a_module_that_was_damaged_where_it_is_kept_is_not_compiled() {
+    let rig = Rig::new();
+    let digest = rig.hold(dhow_testkit::guest("hello"));
+    rig.damage(&digest, dhow_testkit::guest("echo"));
+    let refusal = rig.engine.admit(&digest, &|_| {}).await.unwrap_err();
+    assert_eq!(refusal.reason, "damaged", "{refusal:?}");
+}

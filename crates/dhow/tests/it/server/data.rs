@@ -45,7 +45,7 @@ fn routes_choose_by_host_path_and_method() {
     assert_eq!(server.post("/greet", b"echoed").text(), "echoed");
     let answer = server.call("DELETE", "/greet", &[], b"");
     assert_eq!((answer.status, answer.reason()), (405, "method-not-allowed"));
-    assert_eq!(answer.headers["allow"], "POST, GET");
+    assert_eq!(answer.headers["allow"], "POST, GET, HEAD");
     let answer = server.call("GET", "/greet", &[("host", "other.example:80")], b"");
     assert!(answer.text().contains("Http_Host=other.example:80"), "{}", answer.text());
 

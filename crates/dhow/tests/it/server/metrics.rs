@@ -43,3 +43,14 @@ fn series(server: &Server) -> usize {
     let text = super::rig::call(&format!("{}/metrics", server.metrics), "GET", &[], b"").text();
     text.lines().filter(|line| !line.starts_with('#')).count()
 }
+
+#[test]
+fn a_strangers_page_learns_nothing_from_metrics() {
+    let server = Server::start();
+    let url = format!("{}/metrics", server.metrics);
+    let origin = [("origin", "http://stranger.example")];
+    assert_eq!(super::rig::call(&url, "GET", &origin, b"").status, 403);
+    let host = [("host", "stranger.example")];
+    assert_eq!(super::rig::call(&url, "GET", &host, b"").status, 403);
+    assert_eq!(super::rig::call(&url, "GET", &[], b"").status, 200);
+}

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 seconds=${FUZZ_SECONDS:-10}
-targets=(intake native keeper cgi)
+targets=(intake native keeper cgi manifest layer)
 built=$CARGO_TARGET_DIR/$(rustc -vV | sed -n 's/^host: //p')/release
 
 scratch=$(mktemp -d)

@@ -18,6 +18,7 @@ pub(crate) enum Subject {
     Hyper,
     HyperPerCore,
     ServeDefault,
+    ServeMemoryTuned,
     ServeTuned,
     ServeReuse20,
     ServeP3Default,
@@ -28,10 +29,11 @@ pub(crate) enum Subject {
     DhowP3Reuse128,
 }
 
-pub(crate) const SUBJECTS: [Subject; 11] = [
+pub(crate) const SUBJECTS: [Subject; 12] = [
     Subject::Hyper,
     Subject::HyperPerCore,
     Subject::ServeDefault,
+    Subject::ServeMemoryTuned,
     Subject::ServeTuned,
     Subject::ServeReuse20,
     Subject::ServeP3Default,
@@ -54,6 +56,12 @@ pub(crate) struct Sample {
     pub(crate) cpu: f64,
 }
 
+/// wasmtime's pool with its memories tuned; tables are given back to the kernel after each call,
+/// as is the default.
+const MEMORY_TUNED: &[&str] = &[
+    "-O",
+    "pooling-allocator=y,pooling-memory-keep-resident=1048576,pooling-pagemap-scan=auto",
+];
 /// wasmtime's pool with the settings that dhow uses itself.
 const TUNED: &[&str] = &[
     "-O",
@@ -71,6 +79,7 @@ impl Subject {
             Self::Hyper => "bare hyper, shared runtime",
             Self::HyperPerCore => "bare hyper, runtime per core",
             Self::ServeDefault => "wasmtime serve, lean",
+            Self::ServeMemoryTuned => "wasmtime serve, memories tuned",
             Self::ServeTuned => "wasmtime serve, pool tuned",
             Self::ServeReuse20 => "wasmtime serve, reuse 20",
             Self::ServeP3Default => "wasmtime serve, p3 (reuse 128)",
@@ -109,6 +118,7 @@ impl Subject {
             Self::Hyper => hyper(Threads::Shared),
             Self::HyperPerCore => hyper(Threads::PerCore),
             Self::ServeDefault => serve(&lean, &[]),
+            Self::ServeMemoryTuned => serve(&lean, MEMORY_TUNED),
             Self::ServeTuned => serve(&lean, TUNED),
             Self::ServeReuse20 => serve(&lean, REUSE_20),
             Self::ServeP3Default => serve(&lean_p3, P3),

@@ -58,10 +58,8 @@ pub(crate) struct Sample {
 
 /// wasmtime's pool with its memories tuned; tables are given back to the kernel after each call,
 /// as is the default.
-const MEMORY_TUNED: &[&str] = &[
-    "-O",
-    "pooling-allocator=y,pooling-memory-keep-resident=1048576,pooling-pagemap-scan=auto",
-];
+const MEMORY_TUNED: &[&str] =
+    &["-O", "pooling-allocator=y,pooling-memory-keep-resident=1048576,pooling-pagemap-scan=auto"];
 /// wasmtime's pool with the settings that dhow uses itself.
 const TUNED: &[&str] = &[
     "-O",

@@ -25,7 +25,9 @@ fn main() -> ExitCode {
     let verb = args.next().unwrap_or_default();
     let rest: Vec<String> = args.collect();
     // From wherever it is called: all that verbs name is named from the root of the tree.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // As `cargo run` says it now: clones may share one target folder, and with it this program.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR");
+    let root = Path::new(&manifest.unwrap_or_else(|| "xtask".into())).join("..");
     if let Err(why) = env::set_current_dir(&root) {
         eprintln!("{} can't be entered: {why}", root.display());
         return ExitCode::FAILURE;

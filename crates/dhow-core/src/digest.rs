@@ -18,6 +18,11 @@ impl Digest {
         Self(bytes)
     }
 
+    /// Its 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The 64 hex digits alone, fit for a file name.
     pub fn hex(&self) -> String {
         self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {

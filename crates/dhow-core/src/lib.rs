@@ -15,3 +15,4 @@ pub mod plan;
 pub mod ports;
 pub mod quantity;
 pub mod route;
+pub mod token;

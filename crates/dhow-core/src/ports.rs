@@ -17,8 +17,9 @@ use crate::abi::Abi;
 use crate::call::CallId;
 use crate::digest::Digest;
 use crate::function::{Deployed, Function, Revision};
-use crate::name::FunctionName;
+use crate::name::{FunctionName, Label};
 use crate::outcome::{Failure, Outcome};
+use crate::token::Token;
 
 /// A boxed future, for ports off the request path.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -79,6 +80,41 @@ pub enum CatalogError {
     #[error("the disk is full, nothing was changed")]
     Full,
     /// The store failed; nothing was changed.
+    #[error("the catalog can't be written: {0}")]
+    Storage(String),
+}
+
+/// Who may speak to this installation. One owner writes; anybody may read.
+pub trait Tokens: Send + Sync {
+    /// Every token, by name. Reads memory only.
+    fn tokens(&self) -> Arc<Vec<Token>>;
+
+    /// Adds a token, durably, before it returns.
+    fn create_token(&self, token: Token) -> BoxFuture<'_, Result<(), TokenError>>;
+
+    /// Ends a token, durably, before it returns: no later request is let in by it.
+    fn revoke_token(&self, name: Label) -> BoxFuture<'_, Result<(), TokenError>>;
+}
+
+/// Why a token was not made or not ended. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// There is no such token.
+    #[error("there is no token `{0}`")]
+    NotFound(Label),
+    /// There is one of that name.
+    #[error("there is a token `{0}` already")]
+    Exists(Label),
+    /// There are [`crate::token::MOST_TOKENS`].
+    #[error("there are {most} tokens, the most that are kept")]
+    TooMany {
+        /// The most that are kept.
+        most: usize,
+    },
+    /// The disk is full.
+    #[error("the disk is full, nothing was changed")]
+    Full,
+    /// The store failed.
     #[error("the catalog can't be written: {0}")]
     Storage(String),
 }

@@ -77,6 +77,17 @@ pub enum OpenError {
         /// The oldest format that is known here.
         known: u64,
     },
+    /// The file of the admin secret holds none.
+    #[error(
+        "{} holds no admin secret: {detail}; remove the file, and the next start makes a new one",
+        path.display()
+    )]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// It is not what dhow wrote.
     #[error(
         "{} is damaged: {detail}; restore it from a backup, or move it away and deploy the \

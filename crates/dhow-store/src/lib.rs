@@ -7,5 +7,6 @@
 pub mod blobs;
 pub mod catalog;
 pub mod folder;
+pub mod secret;
 #[cfg(test)]
 mod small_disk;

@@ -1,6 +1,8 @@
 //! `dhow up`: everything in one process, in the order in which it depends on each other; and its
 //! end, in the other order.
 
+mod access;
+
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,7 @@ use dhow_store::folder::DataFolder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use self::access::Access;
 use crate::cli::error::CommandError;
 use crate::cli::output::Output;
 use crate::cli::settings::Settings;
@@ -59,7 +62,10 @@ pub struct Args {
     /// Manifests to apply once everything runs
     #[arg(long, value_name = "FILE")]
     apply: Vec<PathBuf>,
-    /// Let the admin API be reached from other machines, without credentials
+    /// Ask for credentials on loopback addresses, too
+    #[arg(long, conflicts_with = "insecure")]
+    auth: bool,
+    /// Let the admin API and the metrics be reached from other machines without credentials
     #[arg(long)]
     insecure: bool,
     /// Instances alive at once, over all functions
@@ -99,7 +105,6 @@ pub fn run(
 ) -> Result<(), CommandError> {
     log_to_stderr(environment(DHOW_LOG).as_deref());
     raise_descriptors();
-    admin::check_listen(args.admin, args.insecure).map_err(failure)?;
     // Before anything is touched: a port in use is the commonest fault.
     let ports = Ports::bind(args)?;
     let data = data_folder(args, environment)?;
@@ -176,6 +181,7 @@ async fn serve(
     // Not before the manifests of `--apply` are in force.
     let ready = Arc::new(AtomicBool::new(false));
     let addresses = Addresses::of(&ports)?;
+    let access = Access::open(args, &addresses, &folder, catalog.clone())?;
     let gateway = Arc::new(Gateway::new(
         engine.clone(),
         table.clone(),
@@ -185,6 +191,7 @@ async fn serve(
     ));
     let front = Server::start(vec![ports.gateway], gateway, front_config(args)).map_err(failure)?;
     metrics.set_connections(Box::new(front.connections()));
+    let tokens = catalog.clone();
     let api = admin::router(Admin {
         catalog,
         intake: Arc::new(engine),
@@ -197,26 +204,29 @@ async fn serve(
         }),
         gateway_url: format!("http://{}", addresses.gateway),
         version: env!("CARGO_PKG_VERSION"),
-        listen: addresses.admin,
+        tokens,
+        credentials: access.admin.clone(),
+        own: access.own_admin(&addresses),
         upload_limit: args.module_size,
         changing: Arc::default(),
     });
     let api =
         tokio::spawn(admin::serve(listener(ports.admin)?, api, stop.clone().cancelled_owned()));
-    let scrape = scrape::router(metrics, addresses.metrics);
+    let scrape = scrape::router(metrics, access.own_metrics(&addresses), access.metrics.clone());
     let scrape = tokio::spawn(admin::serve(
         listener(ports.metrics)?,
         scrape,
         stop.clone().cancelled_owned(),
     ));
 
-    apply_manifests(args, &addresses, output).await?;
+    apply_manifests(args, &addresses, &access, output).await?;
     ready.store(true, Relaxed);
     for (name, address) in
         [("gateway", addresses.gateway), ("admin", addresses.admin), ("metrics", addresses.metrics)]
     {
         output.line(format_args!("{name} http://{address}"))?;
     }
+    access.tell(&addresses, output);
 
     ended().await?;
     ready.store(false, Relaxed);
@@ -295,9 +305,16 @@ async fn collect(catalog: Arc<EmbeddedCatalog>, blobs: Arc<BlobStore>, engine: E
 async fn apply_manifests(
     args: &Args,
     addresses: &Addresses,
+    access: &Access,
     output: &mut Output,
 ) -> Result<(), CommandError> {
-    let settings = Settings { server: format!("http://{}", addresses.admin), namespace: None };
+    let settings = Settings {
+        server: format!("http://{}", addresses.admin),
+        namespace: None,
+        token: Some(access.secret.clone()),
+        token_is_given: true,
+        credentials: None,
+    };
     for file in &args.apply {
         let arguments = apply::Args { files: vec![file.clone()] };
         // The client blocks; the server runs on other threads.

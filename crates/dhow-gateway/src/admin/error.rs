@@ -3,10 +3,10 @@
 use std::fmt::Display;
 
 use axum::Json;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use dhow_core::name::FunctionName;
-use dhow_core::ports::{CatalogError, Refusal, UploadError};
+use dhow_core::ports::{CatalogError, Refusal, TokenError, UploadError};
 use dhow_dialects::problem::FieldError;
 use http::{Method, StatusCode, Uri};
 
@@ -152,6 +152,34 @@ impl From<UploadError> for ApiError {
             }
             UploadError::Io(_) => Self::internal(format!("the upload failed: {error}")),
         }
+    }
+}
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> Self {
+        let message = error.to_string();
+        match error {
+            TokenError::NotFound(_) => {
+                let hint = "`dhow token list` shows those that there are";
+                Self::new(StatusCode::NOT_FOUND, "not-found", message, hint)
+            }
+            TokenError::Exists(name) => {
+                let hint = format!("take another name, or `dhow token revoke {name}` first");
+                Self::new(StatusCode::CONFLICT, "conflict", message, hint)
+            }
+            TokenError::TooMany { .. } => {
+                let hint = "`dhow token revoke` those that are not used";
+                Self::new(StatusCode::CONFLICT, "too-many", message, hint)
+            }
+            TokenError::Full => Self::storage_full(),
+            TokenError::Storage(_) => Self::internal(message),
+        }
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::invalid(rejection.body_text(), vec![])
     }
 }
 

@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::{Extension, Json};
 use dhow_core::function::Deployed;
 use dhow_core::name::FunctionName;
 use http::StatusCode;
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tokio::task::spawn_blocking;
 
 use super::Admin;
+use super::credentials::Principal;
 use super::error::ApiError;
 use super::path::{Named, label};
 use super::wire::{Counters, FunctionStatus, Items, RevisionStatus};
@@ -23,9 +24,10 @@ pub(super) struct ListQuery {
     namespace: Option<String>,
 }
 
-/// Every function, or those of one namespace, by name.
+/// Every function that the sender may see, or those of one namespace, by name.
 pub(super) async fn list(
     State(admin): State<Admin>,
+    Extension(principal): Extension<Principal>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<Items<FunctionStatus>>, ApiError> {
     let Query(ListQuery { namespace }) = query?;
@@ -35,6 +37,7 @@ pub(super) async fn list(
         .functions
         .iter()
         .filter(|function| namespace.as_ref().is_none_or(|only| function.name.namespace == *only))
+        .filter(|function| principal.sees(&function.name.namespace))
         .map(|function| status(&admin, function))
         .collect();
     Ok(Json(Items { items }))

@@ -1,17 +1,16 @@
 //! The admin API: what `dhow deploy`, `list`, `describe`, `delete` and `logs` speak to.
 //!
 //! One file per resource; `wire` has the JSON shapes, `error` the one shape of a refusal, `origin`
-//! keeps web pages out, `serve` owns the connections. `openapi.json` describes it all, and a test
-//! holds it against [`endpoints`]. Knows the ports of `dhow-core`, and neither the engine, the
-//! store nor the request path. There are no credentials in this version; see [`check_listen`].
+//! keeps web pages out, `credentials` asks who it is and `need` what that takes, `serve` owns the
+//! connections. `openapi.json` describes it all, and a test holds it against [`endpoints`]. Knows
+//! the ports of `dhow-core`, and neither the engine, the store nor the request path.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
 use axum::routing::{self, MethodRouter};
-use dhow_core::ports::{BoxFuture, Catalog, Intake, Uploads};
+use dhow_core::ports::{BoxFuture, Catalog, Intake, Tokens, Uploads};
 use http::Method;
 use tokio::sync::Mutex;
 
@@ -21,18 +20,23 @@ use crate::observer::Observer;
 mod about;
 mod artifacts;
 mod calls;
+pub(crate) mod credentials;
 mod deploy;
 mod error;
 mod functions;
 mod logs;
 mod ndjson;
+mod need;
 pub(crate) mod origin;
 mod path;
 mod serve;
 mod time;
+mod tokens;
 mod wire;
 
-pub use serve::{ListenError, check_listen, serve};
+pub use credentials::{Credentials, are_demanded, fresh_secret};
+pub use origin::Own;
+pub use serve::serve;
 
 /// What the API works on. Cheap to clone.
 #[derive(Clone)]
@@ -53,8 +57,12 @@ pub struct Admin {
     pub gateway_url: String,
     /// dhow's version.
     pub version: &'static str,
-    /// The address that the API's own listener has.
-    pub listen: SocketAddr,
+    /// Who may use the API: written here, read by `credentials`.
+    pub tokens: Arc<dyn Tokens>,
+    /// What a request has to show.
+    pub credentials: Credentials,
+    /// Under which addresses the API's own listener is reached.
+    pub own: Own,
     /// The most bytes of a module.
     pub upload_limit: u64,
     /// Held while a function changes, until what hangs on it has followed: a deletion that is
@@ -64,12 +72,15 @@ pub struct Admin {
 
 /// The API as an HTTP service. Serve it with [`serve`].
 pub fn router(admin: Admin) -> Router {
-    let origin = middleware::from_fn_with_state(admin.listen, origin::guard);
+    let origin = middleware::from_fn_with_state(admin.own, origin::guard);
+    let credentials = middleware::from_fn_with_state(admin.credentials.clone(), credentials::guard);
     endpoints()
         .into_iter()
         .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
+        .layer(credentials)
+        // Around the other: a stranger's page does not even learn whether credentials are asked.
         .layer(origin)
         .with_state(admin)
 }
@@ -93,6 +104,9 @@ fn endpoints() -> Vec<(Method, &'static str, MethodRouter<Admin>)> {
         (Method::GET, REVISIONS, routing::get(functions::revisions)),
         (Method::GET, OUTCOMES, routing::get(calls::outcomes)),
         (Method::GET, LOGS, routing::get(logs::read)),
+        (Method::GET, "/api/v1/tokens", routing::get(tokens::list)),
+        (Method::POST, "/api/v1/tokens", routing::post(tokens::create)),
+        (Method::DELETE, "/api/v1/tokens/{name}", routing::delete(tokens::revoke)),
     ]
 }
 

@@ -1,6 +1,9 @@
 //! Keeps strangers' web pages out. A browser on this machine reaches the admin port for any page
 //! that it shows, but it says for whom: in `Origin` and `Sec-Fetch-Site`, and, where the page's
 //! own name was made to point here (DNS rebinding), in `Host`.
+//!
+//! Where credentials are asked for, `Host` may be any name: people give their servers names, and a
+//! page behind a name that was made to point here has no credentials, which browsers keep by name.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,44 +16,58 @@ use http::{HeaderMap, StatusCode};
 
 use super::error::ApiError;
 
+/// Under which addresses a listener is reached, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Own {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Whether whoever gives no credentials is refused.
+    pub asks: bool,
+}
+
+impl Own {
+    fn scheme(self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+}
+
 /// Refuses what did not come from a program, or from a page of our own.
 pub(crate) async fn guard(
-    State(listen): State<SocketAddr>,
+    State(own): State<Own>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    check(listen, request.uri().authority(), request.headers())?;
+    check(own, request.uri().authority(), request.headers())?;
     Ok(next.run(request).await)
 }
 
 /// `target` is the authority of a request whose target is a whole URI, as proxies get it.
-fn check(
-    listen: SocketAddr,
-    target: Option<&Authority>,
-    headers: &HeaderMap,
-) -> Result<(), ApiError> {
+fn check(own: Own, target: Option<&Authority>, headers: &HeaderMap) -> Result<(), ApiError> {
     let host = only(headers, HOST)?
-        .ok_or_else(|| foreign("the request has no header Host".to_owned(), listen))?;
-    let place = Place::parse(host).filter(|place| place.is_ours(listen));
+        .ok_or_else(|| foreign("the request has no header Host".to_owned(), own))?;
+    let default_port = if own.tls { 443 } else { 80 };
+    let parse = |text| Place::parse(text, default_port);
+    let place = parse(host).filter(|place| own.asks || place.is_ours(own.listen));
     let Some(place) = place else {
-        return Err(foreign(format!("the host `{}` is not this server", shown(host)), listen));
+        return Err(foreign(format!("the host `{}` is not this server", shown(host)), own));
     };
-    if let Some(target) =
-        target.filter(|target| Place::parse(target.as_str()) != Some(place.clone()))
-    {
+    if let Some(target) = target.filter(|target| parse(target.as_str()) != Some(place.clone())) {
         let message = format!("the target `{}` is not the header Host", shown(target.as_str()));
-        return Err(foreign(message, listen));
+        return Err(foreign(message, own));
     }
     if let Some(origin) = only(headers, ORIGIN)? {
-        let same = origin.strip_prefix("http://").and_then(Place::parse) == Some(place);
+        let rest = origin.strip_prefix(own.scheme()).and_then(|rest| rest.strip_prefix("://"));
+        let same = rest.and_then(parse) == Some(place);
         if !same {
             let message = format!("pages of `{}` may not use this server", shown(origin));
-            return Err(foreign(message, listen));
+            return Err(foreign(message, own));
         }
     }
     match only(headers, "sec-fetch-site")? {
         None | Some("same-origin" | "none") => Ok(()),
-        Some(_) => Err(foreign("the request comes from another site's page".to_owned(), listen)),
+        Some(_) => Err(foreign("the request comes from another site's page".to_owned(), own)),
     }
 }
 
@@ -67,8 +84,9 @@ fn only(headers: &HeaderMap, name: impl AsHeaderName) -> Result<Option<&str>, Ap
     }
 }
 
-fn foreign(message: String, listen: SocketAddr) -> ApiError {
-    let hint = format!("use `dhow`, or a program, or a page of http://{listen} itself");
+fn foreign(message: String, own: Own) -> ApiError {
+    let (scheme, listen) = (own.scheme(), own.listen);
+    let hint = format!("use `dhow`, or a program, or a page of {scheme}://{listen} itself");
     ApiError::new(StatusCode::FORBIDDEN, "foreign-origin", message, hint)
 }
 
@@ -86,13 +104,13 @@ enum Host {
 }
 
 impl Place {
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str, default_port: u16) -> Option<Self> {
         let authority: Authority = text.parse().ok()?;
         let host = authority.host();
         // `user@host` is no Host; `host:` has no port that could be compared.
         let rest = text.strip_prefix(host)?;
         let port = match rest.strip_prefix(':') {
-            None if rest.is_empty() => 80,
+            None if rest.is_empty() => default_port,
             None => return None,
             Some(port) => port.parse().ok()?,
         };
@@ -132,7 +150,11 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        check(listen.parse().unwrap(), None, &map).map_err(|error| error.reason)
+        check(own(listen), None, &map).map_err(|error| error.reason)
+    }
+
+    fn own(listen: &str) -> Own {
+        Own { listen: listen.parse().unwrap(), tls: false, asks: false }
     }
 
     #[test]
@@ -200,11 +222,27 @@ mod tests {
     fn a_target_that_names_another_host_is_refused() {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, "localhost:8081".parse().unwrap());
-        let listen = "127.0.0.1:8081".parse().unwrap();
         let with = |target: &'static str| {
-            check(listen, Some(&Authority::from_static(target)), &headers).is_ok()
+            check(own("127.0.0.1:8081"), Some(&Authority::from_static(target)), &headers).is_ok()
         };
         assert!(with("localhost:8081"));
         assert!(!with("evil.example:8081"));
+    }
+
+    #[test]
+    fn where_credentials_are_asked_for_any_name_is_a_host_and_pages_are_still_strangers() {
+        let own = Own { listen: "0.0.0.0:8081".parse().unwrap(), tls: true, asks: true };
+        let with = |host: &str, origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            headers.extend(origin.map(|origin| (ORIGIN, origin.parse().unwrap())));
+            check(own, None, &headers).is_ok()
+        };
+        assert!(with("dhow.example:8081", None));
+        assert!(with("dhow.example:8081", Some("https://dhow.example:8081")));
+        assert!(with("dhow.example", Some("https://dhow.example:443")));
+        assert!(!with("dhow.example:8081", Some("http://dhow.example:8081")));
+        assert!(!with("dhow.example:8081", Some("https://evil.example:8081")));
+        assert!(!with("dhow.example:8081", Some("null")));
     }
 }

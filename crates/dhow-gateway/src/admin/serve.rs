@@ -1,8 +1,7 @@
-//! The API's connections: who may be listened to, and how they end.
+//! The API's connections, and how they end.
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,26 +26,6 @@ const CONNECTIONS: usize = 1024;
 const DRAIN: Duration = Duration::from_secs(10);
 /// The pause after a failed accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Why an address is not listened on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ListenError {
-    /// Whoever reaches the API may deploy code, and this version asks nobody who they are.
-    #[error(
-        "the admin address {0} can be reached from other machines, and this version of dhow has \
-         no credentials: whoever reaches it can deploy and delete functions; listen on 127.0.0.1 \
-         or [::1], or say --insecure where the network itself keeps strangers out"
-    )]
-    Open(SocketAddr),
-}
-
-/// Whether the API may listen on `listen`.
-///
-/// # Errors
-/// When other machines reach it and nobody said that this is wanted.
-pub fn check_listen(listen: SocketAddr, insecure: bool) -> Result<(), ListenError> {
-    if insecure || listen.ip().is_loopback() { Ok(()) } else { Err(ListenError::Open(listen)) }
-}
 
 /// Serves `router` over HTTP/1.1 until `shutdown`; then takes no more connections, lets requests
 /// end, and cuts those that take longer than 10 s.
@@ -118,22 +97,5 @@ impl Draining {
     pub(super) async fn begins(mut self) {
         // An error says that the server has ended.
         let _ended = self.0.wait_for(|begun| *begun).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strangers_are_let_in_only_on_purpose() {
-        for listen in ["127.0.0.1:8081", "127.1.2.3:0", "[::1]:8081"] {
-            assert_eq!(check_listen(listen.parse().unwrap(), false), Ok(()));
-        }
-        for listen in ["0.0.0.0:8081", "[::]:8081", "192.0.2.1:8081"] {
-            let listen = listen.parse().unwrap();
-            assert_eq!(check_listen(listen, false), Err(ListenError::Open(listen)));
-            assert_eq!(check_listen(listen, true), Ok(()));
-        }
     }
 }

@@ -7,6 +7,7 @@ use dhow_core::function::{Deployed, Function, Revision, Source};
 use dhow_core::outcome::Outcome;
 use dhow_core::ports::{self, Progress, Refusal, Stream};
 use dhow_core::route::Route;
+use dhow_core::token::Token;
 use dhow_dialects::native;
 use http::Method;
 use serde::Serialize;
@@ -125,6 +126,25 @@ pub(super) struct LogLine {
     revision: u64,
     stream: &'static str,
     line: String,
+}
+
+/// A token, without its secret.
+#[derive(Debug, Serialize)]
+pub(super) struct TokenStatus {
+    name: String,
+    scopes: Vec<String>,
+    created: String,
+    /// Null is never.
+    expires: Option<String>,
+    expired: bool,
+}
+
+/// A token that was just made, with its secret, which is said here and never again.
+#[derive(Debug, Serialize)]
+pub(super) struct NewToken {
+    #[serde(flatten)]
+    status: TokenStatus,
+    token: String,
 }
 
 /// A step of taking a module, one line each.
@@ -249,6 +269,24 @@ impl CallOutcome {
             peak_memory,
             ended: rfc3339(ended_ms),
         }
+    }
+}
+
+impl TokenStatus {
+    pub(super) fn new(token: &Token, now_ms: u64) -> Self {
+        Self {
+            name: token.name.to_string(),
+            scopes: token.grants.iter().map(ToString::to_string).collect(),
+            created: rfc3339(token.created_ms),
+            expires: token.expires_ms.map(rfc3339),
+            expired: !token.is_valid(now_ms),
+        }
+    }
+}
+
+impl NewToken {
+    pub(super) fn new(token: &Token, secret: String) -> Self {
+        Self { status: TokenStatus::new(token, token.created_ms), token: secret }
     }
 }
 

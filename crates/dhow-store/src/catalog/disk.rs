@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use dhow_core::name::FunctionName;
 use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError, WriteTransaction,
 };
 
 use crate::folder;
@@ -25,6 +26,8 @@ const FUNCTIONS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new
 const REVISIONS: TableDefinition<'_, (&str, &str, u64), &[u8]> = TableDefinition::new("revisions");
 /// The last number given to a revision of a name. It outlives the function.
 const NUMBERS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("revision-numbers");
+/// Made with the first token: a file without it has none.
+const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tokens");
 
 /// The file, open or to be opened again.
 pub(super) struct Disk {
@@ -41,6 +44,8 @@ pub(super) struct Contents {
     pub(super) functions: Vec<Vec<u8>>,
     /// By namespace, name and number, in this order.
     pub(super) revisions: Vec<(u64, Vec<u8>)>,
+    /// By name.
+    pub(super) tokens: Vec<Vec<u8>>,
 }
 
 impl Disk {
@@ -88,6 +93,22 @@ impl Disk {
         })
     }
 
+    /// Keeps a token's record.
+    pub(super) fn put_token(&mut self, name: &str, record: &[u8]) -> Result<(), redb::Error> {
+        self.transact(|write| {
+            write.open_table(TOKENS)?.insert(name, record)?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a token.
+    pub(super) fn remove_token(&mut self, name: &str) -> Result<(), redb::Error> {
+        self.transact(|write| {
+            write.open_table(TOKENS)?.remove(name)?;
+            Ok(())
+        })
+    }
+
     /// The number that was given to a revision of `name` last; 0 when none was.
     pub(super) fn last_number(&mut self, name: &FunctionName) -> Result<u64, redb::Error> {
         self.with(|database| {
@@ -118,10 +139,22 @@ impl Disk {
         self.with(|database| load(database).map(|contents| contents.revisions))
     }
 
-    /// One transaction, durable when this returns, or none.
+    /// One transaction that makes `version` of what is deployed.
     fn write(
         &mut self,
         version: u64,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), redb::Error> {
+        self.transact(|write| {
+            change(write)?;
+            write.open_table(META)?.insert(VERSION, version)?;
+            Ok(())
+        })
+    }
+
+    /// One transaction, durable when this returns, or none.
+    fn transact(
+        &mut self,
         change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), redb::Error> {
         self.with(|database| {
@@ -131,7 +164,6 @@ impl Disk {
             // what is written; the second phase does without them.
             write.set_two_phase_commit(true);
             change(&write)?;
-            write.open_table(META)?.insert(VERSION, version)?;
             write.commit()?;
             Ok(())
         })
@@ -201,6 +233,7 @@ fn load(database: &Database) -> Result<Contents, redb::Error> {
         version: number(VERSION)?,
         functions: vec![],
         revisions: vec![],
+        tokens: vec![],
     };
     // Nothing but the format is known of a format that is not ours.
     if contents.format != FORMAT {
@@ -213,5 +246,18 @@ fn load(database: &Database) -> Result<Contents, redb::Error> {
         let (key, bytes) = entry?;
         contents.revisions.push((key.value().2, bytes.value().to_vec()));
     }
+    contents.tokens = values(&read, TOKENS)?;
     Ok(contents)
+}
+
+/// Every record of a table that may not be there yet.
+fn values(
+    read: &ReadTransaction,
+    table: TableDefinition<'_, &str, &[u8]>,
+) -> Result<Vec<Vec<u8>>, redb::Error> {
+    let table = match read.open_table(table) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(vec![]),
+        table => table?,
+    };
+    table.iter()?.map(|entry| Ok(entry?.1.value().to_vec())).collect()
 }

@@ -5,6 +5,7 @@
 
 mod disk;
 mod records;
+mod tokens;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -16,6 +17,7 @@ use dhow_core::function::{Deployed, Function, Revision, Source};
 use dhow_core::name::FunctionName;
 use dhow_core::plan::routes;
 use dhow_core::ports::{BoxFuture, Catalog, CatalogError, NewRevision, Snapshot};
+use dhow_core::token::Token;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -32,6 +34,7 @@ struct Inner {
     /// Held while something is written, until readers see it.
     disk: Mutex<Disk>,
     snapshot: watch::Sender<Arc<Snapshot>>,
+    tokens: Mutex<Arc<Vec<Token>>>,
     _owned: Arc<DataFolder>,
 }
 
@@ -42,10 +45,11 @@ impl EmbeddedCatalog {
     /// When the file can't be used, is of another format or is damaged.
     pub fn open(folder: &Arc<DataFolder>) -> Result<Self, OpenError> {
         let path = folder.path().join("catalog.redb");
-        let (disk, snapshot) = open(&path)?;
+        let (disk, snapshot, tokens) = open(&path)?;
         Ok(Self(Arc::new(Inner {
             disk: Mutex::new(disk),
             snapshot: watch::Sender::new(Arc::new(snapshot)),
+            tokens: Mutex::new(Arc::new(tokens)),
             _owned: Arc::clone(folder),
         })))
     }
@@ -219,17 +223,19 @@ fn storage(error: redb::Error) -> CatalogError {
 }
 
 /// Opens the file and reads what is in force.
-fn open(path: &Path) -> Result<(Disk, Snapshot), OpenError> {
+fn open(path: &Path) -> Result<(Disk, Snapshot, Vec<Token>), OpenError> {
     let (disk, contents) =
         Disk::open(path.to_owned()).map_err(|error| open_error(path.to_owned(), error))?;
     let (path, found, known) = (path.to_owned(), contents.format, disk::FORMAT);
     match found.cmp(&known) {
         std::cmp::Ordering::Greater => Err(OpenError::Newer { path, found, known }),
         std::cmp::Ordering::Less => Err(OpenError::Older { path, found, known }),
-        std::cmp::Ordering::Equal => match snapshot(&contents) {
-            Ok(snapshot) => Ok((disk, snapshot)),
-            Err(detail) => Err(OpenError::Damaged { path, detail }),
-        },
+        std::cmp::Ordering::Equal => {
+            let read = snapshot(&contents).and_then(|snapshot| {
+                tokens::read(&contents.tokens).map(|tokens| (disk, snapshot, tokens))
+            });
+            read.map_err(|detail| OpenError::Damaged { path, detail })
+        }
     }
 }
 

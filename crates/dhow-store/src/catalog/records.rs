@@ -91,15 +91,15 @@ pub(super) fn decode_revision(number: u64, bytes: &[u8]) -> Result<Revision, Str
     })
 }
 
-fn parse(bytes: &[u8]) -> Result<Value, String> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
     serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 
-fn number(record: &Value, field: &str) -> Result<u64, String> {
+pub(super) fn number(record: &Value, field: &str) -> Result<u64, String> {
     record[field].as_u64().ok_or_else(|| format!("`{field}` is not a number"))
 }
 
-fn text<'r>(record: &'r Value, field: &str) -> Result<&'r str, String> {
+pub(super) fn text<'r>(record: &'r Value, field: &str) -> Result<&'r str, String> {
     record[field].as_str().ok_or_else(|| format!("`{field}` is not text"))
 }
 

@@ -4,14 +4,17 @@ use std::fs::File;
 use std::io::BufReader;
 
 use dhow_core::name::{FunctionName, Label};
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::{Agent, AsSendBody, Body};
 
 use super::error::CommandError;
-use super::settings::{self, CONNECT_TIMEOUT, Settings};
+use super::settings::{self, CONNECT_TIMEOUT, Secret, Settings};
 use super::wire::{
-    ArtifactEvent, CallOutcome, FunctionStatus, Items, LogLine, Problem, ServerVersion,
+    ArtifactEvent, CallOutcome, FunctionStatus, Items, LogLine, NewToken, Problem, ServerVersion,
+    TokenStatus,
 };
 
 /// Bytes of an answer that is read as a whole. Ten thousand functions need a few of them.
@@ -21,6 +24,7 @@ const MOST_ANSWER: u64 = 256 << 20;
 pub struct Client {
     agent: Agent,
     server: String,
+    token: Option<Secret>,
 }
 
 /// An answer as it came, and what of it is used here.
@@ -59,7 +63,7 @@ impl Client {
             .user_agent(concat!("dhow/", env!("CARGO_PKG_VERSION")))
             .build()
             .new_agent();
-        Self { agent, server: settings.server.clone() }
+        Self { agent, server: settings.server.clone(), token: settings.token.clone() }
     }
 
     /// `GET /api/v1/version`.
@@ -179,6 +183,37 @@ impl Client {
         Ok(lines(self.send(http::Request::get(url).body(()))?))
     }
 
+    /// `POST /api/v1/tokens`.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn create_token(&self, wanted: &Value) -> Result<NewToken, CommandError> {
+        let answer = self.send(
+            http::Request::post(self.url("/api/v1/tokens"))
+                .header("content-type", "application/json")
+                .body(wanted.to_string()),
+        )?;
+        Ok(read(answer)?.read)
+    }
+
+    /// `GET /api/v1/tokens`.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn tokens(&self) -> Result<Answer<Items<TokenStatus>>, CommandError> {
+        self.get("/api/v1/tokens")
+    }
+
+    /// `DELETE` of one token.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn revoke_token(&self, name: &str) -> Result<(), CommandError> {
+        let path = format!("/api/v1/tokens/{}", encode(name));
+        self.send(http::Request::delete(self.url(&path)).body(()))?;
+        Ok(())
+    }
+
     /// Calls a function at `url`. Whatever is answered is an answer.
     ///
     /// # Errors
@@ -211,8 +246,14 @@ impl Client {
         &self,
         request: http::Result<http::Request<impl AsSendBody>>,
     ) -> Result<http::Response<Body>, CommandError> {
-        let request = request
-            .map_err(|error| CommandError::failure(format!("the request is malformed: {error}")))?;
+        let malformed = |error| CommandError::failure(format!("the request is malformed: {error}"));
+        let mut request = request.map_err(malformed)?;
+        if let Some(token) = &self.token {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+                .map_err(|error| malformed(error.into()))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
         let answer = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
         if answer.status().is_success() { Ok(answer) } else { Err(self.refused(answer)) }
     }

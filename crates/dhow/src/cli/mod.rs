@@ -4,7 +4,9 @@
 //! out its meaning, [`client`] speaks the admin API, and [`output`] is the only place that prints.
 
 pub mod apply;
+pub mod auth;
 pub mod client;
+pub mod credentials;
 pub mod delete;
 pub mod deploy;
 pub mod describe;
@@ -15,6 +17,7 @@ pub mod list;
 pub mod logs;
 pub mod output;
 pub mod settings;
+pub mod token;
 mod units;
 mod upload;
 pub mod version;
@@ -43,6 +46,12 @@ pub enum Command {
     Invoke(invoke::Args),
     /// Show what a function's calls wrote
     Logs(logs::Args),
+    /// Make, list and end tokens: credentials for people and programs
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Keep or forget the credentials for a server
+    #[command(subcommand)]
+    Auth(auth::Command),
     /// Show the version of this program and of the server
     Version(version::Args),
 }
@@ -65,6 +74,8 @@ pub fn run(
         Command::Describe(args) => describe::run(args, settings, output),
         Command::Invoke(args) => invoke::run(args, settings, output),
         Command::Logs(args) => logs::run(args, settings, output),
+        Command::Token(command) => token::run(command, settings, output),
+        Command::Auth(command) => auth::run(command, settings, output),
         Command::Version(args) => version::run(args, settings, output),
     }
 }

@@ -1,16 +1,27 @@
 //! What the client commands mean, from what was typed and what the environment says.
 
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dhow_core::name::{DEFAULT_NAMESPACE, FunctionName, Label};
 use http::Uri;
 
+use super::credentials::CredentialsFile;
 use super::error::CommandError;
 
 /// The admin address of the dhow to talk to.
 pub const DHOW_SERVER: &str = "DHOW_SERVER";
 /// The namespace of functions whose namespace is not said.
 pub const DHOW_NAMESPACE: &str = "DHOW_NAMESPACE";
+
+/// The token, or admin secret, to show to the server.
+pub const DHOW_TOKEN: &str = "DHOW_TOKEN";
+/// A file that holds one.
+pub const DHOW_TOKEN_FILE: &str = "DHOW_TOKEN_FILE";
+/// Where people's settings are, after the XDG base directory specification.
+const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+const HOME: &str = "HOME";
 
 /// Where `dhow up` listens for us, unless told otherwise.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8081";
@@ -27,6 +38,38 @@ pub struct Args {
     /// The namespace of the functions [env: DHOW_NAMESPACE] [default: default]
     #[arg(long, short, global = true, value_name = "NS", help_heading = "Server")]
     pub namespace: Option<String>,
+    /// A file with the token to show to the server [env: DHOW_TOKEN_FILE, or DHOW_TOKEN for the token itself] [default: what `dhow auth login` kept]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// A token or admin secret. It is shown to the server it is for, and to nobody else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// `text` as it is.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The first line of `text`; an empty one, or one with control characters, is none.
+    pub fn read(text: &str) -> Option<Self> {
+        let line = text.lines().next().unwrap_or_default().trim();
+        let is_secret = !line.is_empty() && line.chars().all(|c| c.is_ascii_graphic());
+        is_secret.then(|| Self(line.to_owned()))
+    }
+
+    /// For the header that carries it, and the file that keeps it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 /// What the options mean.
@@ -36,6 +79,12 @@ pub struct Settings {
     pub server: String,
     /// The namespace that was named, by an option or the environment.
     pub namespace: Option<Label>,
+    /// What to show to the server.
+    pub token: Option<Secret>,
+    /// Whether that was named for this command, rather than kept from an earlier one.
+    pub token_is_given: bool,
+    /// Where credentials are kept; `None` without a home folder.
+    pub credentials: Option<CredentialsFile>,
 }
 
 impl Settings {
@@ -67,7 +116,21 @@ impl Settings {
                 CommandError::usage(format!("{source} is `{name}`, which is no namespace: {why}"))
             })?),
         };
-        Ok(Self { server, namespace })
+        let credentials =
+            settings_folder(&environment).map(|folder| CredentialsFile::in_folder(&folder));
+        let given = given_token(args, &environment)?;
+        let token_is_given = given.is_some();
+        let token = match given {
+            Some(token) => Some(token),
+            None => credentials.as_ref().map(|file| file.get(&server)).transpose()?.flatten(),
+        };
+        Ok(Self { server, namespace, token, token_is_given, credentials })
+    }
+
+    /// The same server, shown another token.
+    #[must_use]
+    pub fn with_token(&self, token: Secret) -> Self {
+        Self { token: Some(token), ..self.clone() }
     }
 
     /// The namespace to use where one must be.
@@ -95,6 +158,39 @@ impl Settings {
             (_, false) => Ok(FunctionName { namespace: self.namespace(), ..name }),
         }
     }
+}
+
+/// A token that was named for this command; the nearest wins: option, variable, variable's file.
+fn given_token(
+    args: &Args,
+    environment: &impl Fn(&str) -> Option<String>,
+) -> Result<Option<Secret>, CommandError> {
+    let set = |name| environment(name).filter(|value| !value.is_empty());
+    if let Some(file) = &args.token_file {
+        return read_token(file, "--token-file").map(Some);
+    }
+    if let Some(text) = set(DHOW_TOKEN) {
+        return match Secret::read(&text) {
+            Some(token) => Ok(Some(token)),
+            None => Err(CommandError::usage(format!("{DHOW_TOKEN} is no token"))),
+        };
+    }
+    set(DHOW_TOKEN_FILE).map(|file| read_token(Path::new(&file), DHOW_TOKEN_FILE)).transpose()
+}
+
+fn read_token(file: &Path, source: &str) -> Result<Secret, CommandError> {
+    let what = format!("{source}: the token");
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| CommandError::file(&what, file.display(), &error))?;
+    Secret::read(&text).ok_or_else(|| {
+        CommandError::usage(format!("{source}: `{}` holds no token", file.display()))
+    })
+}
+
+/// Where people's settings are.
+fn settings_folder(environment: &impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let set = |name| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set(XDG_CONFIG_HOME).or_else(|| set(HOME).map(|home| home.join(".config")))
 }
 
 /// A function's name as short as it can be read.
@@ -130,7 +226,7 @@ mod tests {
     use super::*;
 
     fn resolve(server: Option<&str>, env: &[(&str, &str)]) -> Result<Settings, CommandError> {
-        let args = Args { server: server.map(str::to_owned), namespace: None };
+        let args = Args { server: server.map(str::to_owned), ..Args::default() };
         Settings::resolve(&args, |name| {
             env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         })
@@ -147,6 +243,38 @@ mod tests {
             ("http://a:1", "shop")
         );
         assert_eq!(resolve(Some("http://b:2"), &env).unwrap().server, "http://b:2");
+    }
+
+    #[test]
+    fn the_nearest_token_wins_and_none_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let (one, empty) = (write("one", "in-file\nmore\n"), write("empty", "\n"));
+        let home = folder.path().to_str().unwrap().to_owned();
+        let file = CredentialsFile::in_folder(folder.path());
+        file.put(DEFAULT_SERVER, &Secret::read("kept").unwrap()).unwrap();
+        let token = |option: Option<&str>, env: &[(&str, &str)]| {
+            let args = Args { token_file: option.map(PathBuf::from), ..Args::default() };
+            let env = [env, &[(XDG_CONFIG_HOME, home.as_str())]].concat();
+            Settings::resolve(&args, |name| {
+                env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            })
+            .map(|settings| settings.token.unwrap().expose().to_owned())
+        };
+        assert_eq!(token(None, &[]).unwrap(), "kept");
+        let set = [(DHOW_TOKEN, "set"), (DHOW_TOKEN_FILE, one.as_str())];
+        assert_eq!(token(None, &set[1..]).unwrap(), "in-file");
+        assert_eq!(token(None, &set).unwrap(), "set");
+        assert_eq!(token(Some(&one), &set).unwrap(), "in-file");
+        assert!(token(Some(&empty), &[]).is_err());
+        assert!(token(Some("/nowhere"), &[]).is_err());
+        assert_eq!(format!("{:?}", Secret::read("hidden").unwrap()), "Secret(…)");
+        let other = resolve(Some("http://other:1"), &[(XDG_CONFIG_HOME, &home)]).unwrap();
+        assert_eq!(other.token, None);
     }
 
     #[test]

@@ -123,6 +123,35 @@ pub struct CallOutcome {
     pub ended: String,
 }
 
+/// A token, without its secret.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TokenStatus {
+    /// What it is called.
+    pub name: String,
+    /// What it may do.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// When it was made.
+    #[serde(default)]
+    pub created: String,
+    /// When it ends; `None` is never.
+    #[serde(default)]
+    pub expires: Option<String>,
+    /// Whether it has ended.
+    #[serde(default)]
+    pub expired: bool,
+}
+
+/// A token that was just made.
+#[derive(Clone, Deserialize)]
+pub struct NewToken {
+    /// What it is.
+    #[serde(flatten)]
+    pub status: TokenStatus,
+    /// Its secret.
+    pub token: String,
+}
+
 /// A line that a guest wrote.
 #[derive(Debug, Clone, Deserialize)]
 pub struct LogLine {

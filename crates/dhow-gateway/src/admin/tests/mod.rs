@@ -1,5 +1,6 @@
 //! The API over real connections, on fakes of the ports.
 
+mod access;
 mod artifacts;
 mod deploy;
 mod description;

@@ -12,12 +12,13 @@ use bytes::Bytes;
 use dhow_core::abi::Abi;
 use dhow_core::digest::Digest;
 use dhow_core::function::{Deployed, Revision};
-use dhow_core::name::FunctionName;
+use dhow_core::name::{FunctionName, Label};
 use dhow_core::plan::routes;
 use dhow_core::ports::{
     Artifact, Blobs, BoxFuture, Catalog, CatalogError, Intake, NewRevision, Progress, Refusal,
-    Snapshot, UploadBody, UploadError, Uploads,
+    Snapshot, TokenError, Tokens, UploadBody, UploadError, Uploads,
 };
+use dhow_core::token::Token;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -28,13 +29,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::admin::{Admin, router, serve};
+use crate::admin::{Admin, Credentials, Own, router, serve};
 use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
 use crate::observer::Observer;
 
 /// The most bytes that the served API takes of a module.
 pub(super) const UPLOAD_LIMIT: u64 = 1 << 20;
+
+/// The admin secret of the served API.
+pub(super) const SECRET: &str = "the admin secret";
 
 /// A served API.
 pub(super) struct Rig {
@@ -51,7 +55,17 @@ pub(super) struct Rig {
 }
 
 impl Rig {
+    /// One that asks for no credentials.
     pub(super) async fn new() -> Self {
+        Self::start(false).await
+    }
+
+    /// One that asks for credentials: [`SECRET`], or a token.
+    pub(super) async fn asking() -> Self {
+        Self::start(true).await
+    }
+
+    async fn start(asks: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (observer, logs) = observed(folder.path());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -59,6 +73,7 @@ impl Rig {
         let catalog = Arc::new(FakeCatalog::default());
         let intake = Arc::new(FakeIntake::default());
         let uploads = Arc::new(FakeUploads::default());
+        let tokens: Arc<dyn Tokens> = Arc::new(FakeTokens::default());
         let (applied, table) = watch::channel(u64::MAX);
         let router = router(Admin {
             catalog: Arc::clone(&catalog) as _,
@@ -74,7 +89,9 @@ impl Rig {
             }),
             gateway_url: "http://127.0.0.1:8080".to_owned(),
             version: "1.2.3",
-            listen: address,
+            credentials: Credentials::new(tokens.clone(), SECRET, asks),
+            own: Own { listen: address, tls: false, asks },
+            tokens,
             upload_limit: UPLOAD_LIMIT,
             changing: Arc::default(),
         });
@@ -275,6 +292,35 @@ impl Catalog for FakeCatalog {
     ) -> BoxFuture<'_, Result<Vec<Arc<Revision>>, CatalogError>> {
         let found = self.revisions.lock().get(&name).cloned();
         Box::pin(async move { found.ok_or(CatalogError::NotFound(name)) })
+    }
+}
+
+#[derive(Default)]
+struct FakeTokens(Mutex<Arc<Vec<Token>>>);
+
+impl Tokens for FakeTokens {
+    fn tokens(&self) -> Arc<Vec<Token>> {
+        self.0.lock().clone()
+    }
+
+    fn create_token(&self, token: Token) -> BoxFuture<'_, Result<(), TokenError>> {
+        Box::pin(async move {
+            let mut tokens = self.0.lock();
+            if tokens.iter().any(|other| other.name == token.name) {
+                return Err(TokenError::Exists(token.name));
+            }
+            Arc::make_mut(&mut tokens).push(token);
+            Ok(())
+        })
+    }
+
+    fn revoke_token(&self, name: Label) -> BoxFuture<'_, Result<(), TokenError>> {
+        Box::pin(async move {
+            let mut tokens = self.0.lock();
+            let before = tokens.len();
+            Arc::make_mut(&mut tokens).retain(|token| token.name != name);
+            if tokens.len() == before { Err(TokenError::NotFound(name)) } else { Ok(()) }
+        })
     }
 }
 

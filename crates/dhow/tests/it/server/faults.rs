@@ -53,16 +53,6 @@ fn state_is_readable_by_its_owner_alone() {
 }
 
 #[test]
-fn the_admin_port_does_not_leave_the_machine_unasked() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = std::process::Command::new(super::rig::DHOW);
-    command.arg("up").args(["--data", folder.path().join("data").to_str().unwrap()]);
-    command.args(["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--admin", "0.0.0.0:0"]);
-    let said = refused(command);
-    assert!(said.contains("--insecure"), "{said}");
-}
-
-#[test]
 fn a_full_disk_refuses_the_deploy_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mount = |args: &[&str]| {

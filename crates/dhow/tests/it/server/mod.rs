@@ -2,6 +2,7 @@
 
 mod rig;
 
+mod access;
 mod admin;
 mod client;
 mod data;

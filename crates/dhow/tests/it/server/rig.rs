@@ -51,7 +51,12 @@ impl Server {
     }
 
     pub(crate) fn in_folder(folder: TempDir, more: &[&str]) -> Self {
-        let mut process = up(folder.path(), more).stdout(Stdio::piped()).spawn().expect("dhow");
+        Self::run(up(folder.path(), more), folder)
+    }
+
+    /// Runs `command`, which is a `dhow up` in the end.
+    pub(crate) fn run(mut command: Command, folder: TempDir) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("dhow");
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         let mut address = |name: &str| {
             let line = lines.next().unwrap_or_else(|| panic!("dhow ended")).expect("UTF-8");
@@ -187,9 +192,14 @@ pub(crate) fn refused(mut command: Command) -> String {
 }
 
 pub(crate) fn client(admin: &str, args: &[&str]) -> Output {
+    client_with(admin, args, &[])
+}
+
+/// A client's command with variables of its environment.
+pub(crate) fn client_with(admin: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(DHOW);
-    command.args(args).env_clear().env("DHOW_SERVER", admin).stdin(Stdio::null());
-    command.output().expect("dhow")
+    command.args(args).env_clear().env("DHOW_SERVER", admin).envs(env.iter().copied());
+    command.stdin(Stdio::null()).output().expect("dhow")
 }
 
 pub(crate) fn call(url: &str, method: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {

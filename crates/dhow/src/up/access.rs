@@ -1,0 +1,72 @@
+//! Who may speak to the admin port and the metrics port: whether they are asked, and with what.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dhow_core::ports::Tokens;
+use dhow_gateway::admin::{self, Credentials, Own};
+use dhow_store::folder::DataFolder;
+use dhow_store::secret;
+
+use super::{Addresses, Args, failure};
+use crate::cli::error::CommandError;
+use crate::cli::output::Output;
+use crate::cli::settings::Secret;
+
+/// The credentials of both ports.
+pub(super) struct Access {
+    pub(super) admin: Credentials,
+    pub(super) metrics: Credentials,
+    /// What this process itself shows when it applies manifests.
+    pub(super) secret: Secret,
+    secret_file: PathBuf,
+}
+
+impl Access {
+    /// Reads the admin secret of the data folder, or makes it.
+    pub(super) fn open(
+        args: &Args,
+        addresses: &Addresses,
+        folder: &DataFolder,
+        tokens: Arc<dyn Tokens>,
+    ) -> Result<Self, CommandError> {
+        let secret = secret::admin_secret(folder, admin::fresh_secret).map_err(failure)?;
+        let demanded = |listen: SocketAddr| admin::are_demanded(listen, args.auth, args.insecure);
+        let admin = Credentials::new(tokens, &secret.text, demanded(addresses.admin));
+        Ok(Self {
+            metrics: admin.demanding(demanded(addresses.metrics)),
+            admin,
+            secret: Secret::new(secret.text),
+            secret_file: secret.path,
+        })
+    }
+
+    /// How the admin port is reached.
+    pub(super) fn own_admin(&self, addresses: &Addresses) -> Own {
+        Own { listen: addresses.admin, tls: false, asks: self.admin.demanded() }
+    }
+
+    /// How the metrics port is reached.
+    pub(super) fn own_metrics(&self, addresses: &Addresses) -> Own {
+        Own { listen: addresses.metrics, tls: false, asks: self.metrics.demanded() }
+    }
+
+    /// Says how a person comes by credentials, where some are asked for.
+    pub(super) fn tell(&self, addresses: &Addresses, output: &mut Output) {
+        if !self.admin.demanded() {
+            return;
+        }
+        let (file, admin) = (self.secret_file.display(), addresses.admin);
+        output.note(format_args!(
+            "the admin port asks for credentials; the admin secret is in {file}:\n  \
+             dhow auth login --server http://{admin} --token-file {file}"
+        ));
+        if !admin.ip().is_loopback() {
+            tracing::warn!(
+                %admin,
+                "credentials cross the network in the clear, and so does what they protect"
+            );
+        }
+    }
+}

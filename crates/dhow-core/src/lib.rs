@@ -14,5 +14,6 @@ pub mod outcome;
 pub mod plan;
 pub mod ports;
 pub mod quantity;
+pub mod queue;
 pub mod route;
 pub mod token;

@@ -19,6 +19,10 @@ use crate::digest::Digest;
 use crate::function::{Deployed, Function, Revision};
 use crate::name::{FunctionName, Label};
 use crate::outcome::{Failure, Outcome};
+use crate::queue::{
+    Accepted, Answer, CallBody, CallFilter, CallHead, CallView, EnqueueError, Lane, Lease, LeaseId,
+    NewCall, QueueError, QueueFigures, RetryPolicy, Settle,
+};
 use crate::token::Token;
 
 /// A boxed future, for ports off the request path.
@@ -267,6 +271,78 @@ pub trait Invoke: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Response<Self::Body>, Failure>> + Send
     where
         B: Body<Data = Bytes, Error = Failure> + Send + Unpin + 'static;
+}
+
+/// Calls that are kept until they are run. One owner keeps them; runners draw leases.
+///
+/// Made so that a broker fits as well as a file: work is drawn one lease at a time and ended by
+/// an acknowledgement, a redelivery later or a dead letter, and nothing asks for all calls at once.
+pub trait CallQueue: Send + Sync {
+    /// Keeps a call, durably, before it returns. One whose key was used before, for the same
+    /// request, is not kept again.
+    fn enqueue(
+        &self,
+        call: NewCall,
+        body: CallBody,
+    ) -> BoxFuture<'_, Result<Accepted, EnqueueError>>;
+
+    /// Waits for the next piece of work that is due and for which there is `room`; functions of
+    /// one lane take turns. Dropping the future draws nothing.
+    fn lease<'a>(
+        &'a self,
+        room: &'a (dyn Fn(&Lane, &FunctionName) -> bool + Send + Sync),
+    ) -> BoxFuture<'a, Lease>;
+
+    /// How often a lease must be extended, with some room to spare.
+    fn extend_every(&self) -> Duration;
+
+    /// Says that the work goes on. False: the lease is held no more.
+    fn extend(&self, lease: LeaseId) -> BoxFuture<'_, bool>;
+
+    /// Ends a lease. What follows from it is durable when this returns; while the store can't
+    /// write, it waits.
+    fn settle(&self, lease: LeaseId, settle: Settle) -> BoxFuture<'_, Result<(), QueueError>>;
+
+    /// At most `limit` calls, newest first, from the one after `after`.
+    fn list(
+        &self,
+        filter: CallFilter,
+        after: Option<CallId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<CallView>, QueueError>>;
+
+    /// One call.
+    fn show(&self, call: CallId) -> BoxFuture<'_, Result<CallView, QueueError>>;
+
+    /// The answer of one call, where it is kept.
+    fn answer(&self, call: CallId) -> BoxFuture<'_, Result<Option<Answer>, QueueError>>;
+
+    /// Makes a dead letter, or a call that waits, due now, as if it had not been tried.
+    fn retry(&self, call: CallId) -> BoxFuture<'_, Result<CallView, QueueError>>;
+
+    /// Forgets a call, wherever it stands. One that runs is ended.
+    fn cancel(&self, call: CallId) -> BoxFuture<'_, Result<(), QueueError>>;
+
+    /// Forgets every call that `filter` takes and nobody works at. How many there were.
+    fn purge(&self, filter: CallFilter) -> BoxFuture<'_, Result<u64, QueueError>>;
+
+    /// What there is. Reads memory only.
+    fn figures(&self) -> QueueFigures;
+}
+
+/// Runs calls that were kept.
+pub trait Dispatch: Send + Sync + 'static {
+    /// Has the function answer. An `Err` is the platform's answer.
+    fn dispatch(
+        &self,
+        call: CallId,
+        function: &FunctionName,
+        head: CallHead,
+        body: CallBody,
+    ) -> BoxFuture<'_, Result<Response<CallBody>, Failure>>;
+
+    /// The retries of the revision in force; the default where there is none.
+    fn retry(&self, function: &FunctionName) -> RetryPolicy;
 }
 
 /// Hears what the calls of one revision do. Called on the request path: never blocks.

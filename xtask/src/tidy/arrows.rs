@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dhow-engine", FEATURE),
     ("dhow-gateway", FEATURE),
     ("dhow-oci", FEATURE),
+    ("dhow-queue", FEATURE),
     (
         "dhow",
         &[
@@ -26,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dhow-engine",
             "dhow-gateway",
             "dhow-oci",
+            "dhow-queue",
         ],
     ),
     ("dhow-testkit", &[]),

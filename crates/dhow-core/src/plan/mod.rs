@@ -1,3 +1,5 @@
 //! Pure decisions.
 
+pub mod egress;
+pub mod retry;
 pub mod routes;

@@ -4,6 +4,7 @@ mod rig;
 
 mod access;
 mod admin;
+mod browser;
 mod client;
 mod data;
 mod faults;

@@ -171,6 +171,37 @@ pub enum UploadError {
     Io(io::Error),
 }
 
+/// A store that changes its files in place.
+pub trait Pause: Send + Sync {
+    /// Runs `copy`, once, while nothing is written and all that was acknowledged is in the files.
+    /// Waits for the disk.
+    fn paused(&self, copy: &mut dyn FnMut());
+}
+
+/// Copies everything that is kept.
+pub trait Backup: Send + Sync {
+    /// Begins a copy of the state as it is now. The archive comes as the body; one that ends in an
+    /// error is none.
+    fn begin(&self, now_ms: u64) -> BoxFuture<'_, Result<ArchiveBody, BackupError>>;
+}
+
+/// An archive on its way out.
+pub type ArchiveBody = Pin<Box<dyn Body<Data = Bytes, Error = io::Error> + Send>>;
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// One is being made.
+    #[error("another backup is being made")]
+    Busy,
+    /// The disk is full: the catalog is copied beside its place.
+    #[error("the disk is full")]
+    Full,
+    /// The state can't be read, or is damaged; in words, with what to do.
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// Looks at a module and compiles it, before anything is deployed with it.
 pub trait Intake: Send + Sync {
     /// Admits the blob: parses it under budgets, finds its ABI, compiles it into the cache.

@@ -54,8 +54,15 @@ pub(crate) async fn serve<S: Service>(
             Wish::End if !ending => {
                 ending = true;
                 connection.as_mut().graceful_shutdown();
+                link.hush();
             }
-            Wish::End | Wish::GoOn => {}
+            // Streams that the client has begun before it hears of this are taken still.
+            Wish::Last if !ending && link.is_h2() => {
+                ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            Wish::End => link.hush(),
+            Wish::Last | Wish::GoOn => {}
         }
         connection.as_mut().poll(cx)
     })
@@ -74,16 +81,20 @@ async fn respond<S: Service>(
 ) -> Response<Outgoing<S::Body>> {
     let is_h2 = request.version() == Version::HTTP_2;
     let bodiless = request.method() == Method::HEAD;
+    if is_h2 {
+        link.set_h2();
+    }
     let may_be_left = !is_h2 && may_be_left(&request);
     if may_be_left {
         link.linger();
     }
-    let call = link.begin();
+    let call = link.clone().begin();
     let mut response = service.answer(request, ends).await;
     // The platform refuses before it has read such a body, or gave up waiting for it: there is no
     // place to go on from.
     let is_left = may_be_left || response.status() == StatusCode::REQUEST_TIMEOUT;
-    if is_left && !is_h2 && response.headers().contains_key(answer::REASON) {
+    let is_last = link.is_last() || is_left && response.headers().contains_key(answer::REASON);
+    if is_last && !is_h2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response.map(|body| Outgoing::new(body, call, is_h2, bodiless))

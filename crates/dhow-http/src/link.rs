@@ -13,8 +13,14 @@ pub(crate) struct Link {
     activity: AtomicU64,
     /// What `activity` was at the last sweep.
     seen: AtomicU64,
+    /// The next answer is the last.
+    last: AtomicBool,
     ending: AtomicBool,
     cut: AtomicBool,
+    /// It has had a request of HTTP/2.
+    is_h2: AtomicBool,
+    /// No request is taken any more.
+    is_quiet: AtomicBool,
     /// A body may have come in part: the client may be writing still when the connection ends.
     lingers: AtomicBool,
     /// Of the connection's task, which stays the same.
@@ -29,6 +35,8 @@ pub(crate) struct InFlight(Arc<Link>);
 pub(crate) enum Wish {
     /// Nothing.
     GoOn,
+    /// Say with the next answer that it is the last; HTTP/2 can say so at any time.
+    Last,
     /// Take no more requests.
     End,
     /// End now.
@@ -45,6 +53,13 @@ impl Link {
     /// Something went on.
     pub(crate) fn active(&self) {
         self.activity.fetch_add(1, Relaxed);
+    }
+
+    /// Asks the connection to end with its next answer, in which a client hears of it before it
+    /// sends a request in vain.
+    pub(crate) fn last(&self) {
+        self.last.store(true, Relaxed);
+        self.wake();
     }
 
     /// Asks the connection to end politely.
@@ -71,8 +86,30 @@ impl Link {
         match (self.cut.load(Relaxed), self.ending.load(Relaxed)) {
             (true, _) => Wish::Cut,
             (false, true) => Wish::End,
+            (false, false) if self.is_last() => Wish::Last,
             (false, false) => Wish::GoOn,
         }
+    }
+
+    pub(crate) fn is_last(&self) -> bool {
+        self.last.load(Relaxed)
+    }
+
+    pub(crate) fn set_h2(&self) {
+        self.is_h2.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_h2(&self) -> bool {
+        self.is_h2.load(Relaxed)
+    }
+
+    /// Notes that no request is taken any more.
+    pub(crate) fn hush(&self) {
+        self.is_quiet.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_quiet.load(Relaxed)
     }
 
     pub(crate) fn linger(&self) {
@@ -102,8 +139,11 @@ impl Default for Link {
             // Its coming is its first activity: the next sweep is not yet for it.
             activity: AtomicU64::new(1),
             seen: AtomicU64::new(0),
+            last: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             cut: AtomicBool::new(false),
+            is_h2: AtomicBool::new(false),
+            is_quiet: AtomicBool::new(false),
             lingers: AtomicBool::new(false),
             waker: OnceLock::new(),
         }

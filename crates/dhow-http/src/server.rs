@@ -14,7 +14,7 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,6 +22,10 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::connection;
 use crate::link::Link;
+
+/// How often it is looked whether connections that were told to end have heard of it. Each hears
+/// when its task runs next.
+const HUSH: Duration = Duration::from_millis(1);
 
 /// Answers requests.
 pub trait Service: Send + Sync + 'static {
@@ -54,13 +58,17 @@ pub struct Server {
 
 struct Shared {
     config: Config,
-    /// No further connections.
+    /// No further connections; those that live end with their next answer.
+    retiring: CancellationToken,
+    /// Connections end.
     closing: CancellationToken,
     /// Connections that still live are cut.
     cut: CancellationToken,
     /// Connections over all workers.
     connections: AtomicUsize,
     places: Arc<Semaphore>,
+    /// Workers on which no call can begin any more.
+    quiet: watch::Sender<usize>,
 }
 
 /// A worker as the acceptor sees it.
@@ -100,9 +108,11 @@ impl Server {
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             places: Arc::new(Semaphore::new(config.connections.max(1))),
+            retiring: CancellationToken::new(),
             closing: CancellationToken::new(),
             cut: CancellationToken::new(),
             connections: AtomicUsize::new(0),
+            quiet: watch::Sender::new(0),
             config,
         });
         let (mut lanes, mut workers) = (Vec::new(), Vec::new());
@@ -126,22 +136,39 @@ impl Server {
         move || shared.connections.load(Relaxed)
     }
 
-    /// Ends politely: serves on for `drain_delay`, in which whoever watches over it can look
-    /// elsewhere; then takes no new connections and requests; then gives calls in flight up to
-    /// `drain_timeout`; what is left is cut.
-    pub async fn stop(self) {
-        let config = &self.shared.config;
-        tokio::time::sleep(config.drain_delay).await;
+    /// Makes way for somebody else who listens at the same addresses, without a request lost: takes
+    /// no more connections, and ends those that live with the answer to their next request, or after
+    /// `grace` without one. Returns when no call can begin here any more; those that have begun go
+    /// on. Call [`Self::finish`] next.
+    pub async fn retire(&mut self, grace: Duration) {
+        self.shared.retiring.cancel();
+        self.join_acceptors().await;
+        tokio::time::sleep(grace).await;
         self.shared.closing.cancel();
-        for acceptor in self.acceptors {
-            // Cancelled or ended, it has nothing to report.
-            drop(acceptor.await);
-        }
+        let workers = self.workers.len();
+        let mut quiet = self.shared.quiet.subscribe();
+        // The sender is ours.
+        drop(quiet.wait_for(|quiet| *quiet == workers).await);
+    }
+
+    /// Ends politely: serves on for `drain_delay`, in which whoever watches over it can look
+    /// elsewhere; then takes no new connections and requests; then [finishes](Self::finish).
+    pub async fn stop(mut self) {
+        tokio::time::sleep(self.shared.config.drain_delay).await;
+        self.shared.retiring.cancel();
+        self.join_acceptors().await;
+        self.shared.closing.cancel();
+        self.finish().await;
+    }
+
+    /// Gives calls in flight up to `drain_timeout`; what is left is cut.
+    pub async fn finish(self) {
+        self.shared.closing.cancel();
         let (shared, workers) = (self.shared.clone(), self.workers);
         let joined = tokio::task::spawn_blocking(move || {
             workers.into_iter().for_each(|worker| drop(worker.join()));
         });
-        let timeout = tokio::time::sleep(config.drain_timeout);
+        let timeout = tokio::time::sleep(shared.config.drain_timeout);
         tokio::pin!(joined, timeout);
         tokio::select! {
             _ = &mut joined => return,
@@ -149,13 +176,20 @@ impl Server {
         }
         drop(joined.await);
     }
+
+    async fn join_acceptors(&mut self) {
+        for acceptor in self.acceptors.drain(..) {
+            // Cancelled or ended, it has nothing to report.
+            drop(acceptor.await);
+        }
+    }
 }
 
 /// Takes connections and gives each to the worker that has the fewest.
 async fn accept(listener: TcpListener, lanes: Vec<Lane>, shared: Arc<Shared>) {
     loop {
         let accepted = tokio::select! {
-            () = shared.closing.cancelled() => return,
+            () = shared.retiring.cancelled() => return,
             accepted = next(&listener, &shared.places) => accepted,
         };
         let (stream, peer, place) = match accepted {
@@ -202,18 +236,32 @@ fn worker<S: Service>(
             let mut links: Vec<Weak<Link>> = Vec::new();
             let idle = shared.config.head_timeout;
             let mut sweep = interval_at(Instant::now() + idle, idle);
+            let (mut is_retiring, mut is_open) = (false, true);
             loop {
                 let accepted = tokio::select! {
+                    // Whatever was accepted is served: this ends after the acceptors.
+                    biased;
+                    accepted = connections.recv(), if is_open => accepted,
                     () = shared.closing.cancelled() => break,
-                    accepted = connections.recv() => accepted,
+                    () = shared.retiring.cancelled(), if !is_retiring => {
+                        is_retiring = true;
+                        links.iter().filter_map(Weak::upgrade).for_each(|link| link.last());
+                        continue;
+                    }
                     _ = sweep.tick() => {
                         links.retain(|link| link.upgrade().inspect(|link| link.sweep()).is_some());
                         continue;
                     }
                 };
-                let Some(accepted) = accepted else { break };
+                let Some(accepted) = accepted else {
+                    is_open = false;
+                    continue;
+                };
                 let Accepted { stream, peer, place, live } = accepted;
                 let link = Arc::new(Link::default());
+                if is_retiring {
+                    link.last();
+                }
                 if links.len() == links.capacity() {
                     links.retain(|link| link.strong_count() > 0);
                     links.reserve(links.len().max(64));
@@ -227,6 +275,10 @@ fn worker<S: Service>(
             }
             links.iter().filter_map(Weak::upgrade).for_each(|link| link.end());
             tasks.close();
+            while links.iter().filter_map(Weak::upgrade).any(|link| !link.is_quiet()) {
+                tokio::time::sleep(HUSH).await;
+            }
+            shared.quiet.send_modify(|quiet| *quiet += 1);
             tokio::select! {
                 () = tasks.wait() => {}
                 () = shared.cut.cancelled() => {}

@@ -4,7 +4,8 @@
 //! file under a digest is whole whenever the process or the power ends. What was half written is
 //! removed when the store is opened.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
 
-use crate::folder::{DataFolder, OpenError, is_full, make_private, sync_folder};
+use crate::durable::{self, Steps, System};
+use crate::folder::{DataFolder, OpenError, is_full};
 
 /// Bytes gathered before they go to the disk.
 const CHUNK: usize = 256 << 10;
@@ -36,13 +38,15 @@ struct Places {
     whole: PathBuf,
     /// What is being written; nothing here outlives the process.
     partial: PathBuf,
-    /// Held by a collection from its look at the ages on, and by who makes a blob young.
-    collecting: Mutex<()>,
+    /// Held by a collection from its look at the ages on, and by who makes a blob young. How many
+    /// there are who need every blob to stay.
+    collecting: Mutex<usize>,
+    steps: Box<dyn Steps>,
     _owned: Arc<DataFolder>,
 }
 
 /// A blob that is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stored {
     /// Its identity.
     pub digest: Digest,
@@ -56,11 +60,16 @@ impl BlobStore {
     /// # Errors
     /// When the folders can't be made or read.
     pub fn open(folder: &Arc<DataFolder>) -> Result<Self, OpenError> {
+        Self::open_with(folder, Box::new(System))
+    }
+
+    fn open_with(folder: &Arc<DataFolder>, steps: Box<dyn Steps>) -> Result<Self, OpenError> {
         let blobs = folder.path().join("blobs");
         let places = Places {
             whole: blobs.join("sha256"),
             partial: blobs.join("partial"),
             collecting: Mutex::default(),
+            steps,
             _owned: Arc::clone(folder),
         };
         prepare(&places).map_err(|error| OpenError::from_io(&blobs, error))?;
@@ -105,8 +114,14 @@ impl BlobStore {
         }
     }
 
+    /// Keeps every blob that is held, until the answer is dropped.
+    pub(crate) fn hold(&self) -> Held {
+        *self.0.collecting.lock() += 1;
+        Held(Arc::clone(&self.0))
+    }
+
     /// Removes what is neither in `keep` nor younger than `least_age` at `now`, and says what that
-    /// was. The age gives an upload the time to be deployed.
+    /// was. The age gives an upload the time to be deployed. While a backup is made, nothing is.
     ///
     /// # Errors
     /// When the system refuses; what was removed until then is removed.
@@ -116,8 +131,11 @@ impl BlobStore {
         least_age: Duration,
         now: SystemTime,
     ) -> io::Result<Vec<Stored>> {
-        let _collecting = self.0.collecting.lock();
+        let collecting = self.0.collecting.lock();
         let mut removed = Vec::new();
+        if *collecting > 0 {
+            return Ok(removed);
+        }
         for (stored, modified) in self.entries()? {
             // A file from the future, after a clock was set back, is young.
             let age = now.duration_since(modified).unwrap_or_default();
@@ -133,13 +151,8 @@ impl BlobStore {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&self.0.whole)? {
             let entry = entry?;
-            let name = entry.file_name();
             // Nothing but blobs is put here by dhow; what somebody else put here is not touched.
-            let Some(digest) =
-                name.to_str().and_then(|hex| format!("sha256:{hex}").parse::<Digest>().ok())
-            else {
-                continue;
-            };
+            let Some(digest) = digest_of(&entry.file_name()) else { continue };
             let metadata = match entry.metadata() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 metadata => metadata?,
@@ -149,7 +162,23 @@ impl BlobStore {
         Ok(entries)
     }
 
-    fn place(&self, digest: &Digest) -> PathBuf {
+    /// What is wrong with a blob that should be held: a phrase, or nothing. Reads all of it.
+    pub fn flaw(&self, digest: &Digest) -> Option<String> {
+        let read = File::open(self.place(digest)).and_then(|mut blob| {
+            let mut hash = Sha256::new();
+            io::copy(&mut blob, &mut hash)?;
+            Ok(Digest::from_bytes(hash.finalize().into()))
+        });
+        match read {
+            Ok(found) if found == *digest => None,
+            Ok(_) => Some("is damaged".to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some("is missing".to_owned()),
+            Err(error) => Some(format!("can't be read ({error})")),
+        }
+    }
+
+    /// Where a blob is, or would be.
+    pub fn place(&self, digest: &Digest) -> PathBuf {
         self.0.whole.join(digest.hex())
     }
 }
@@ -171,6 +200,31 @@ impl Blobs for BlobStore {
         blob.set_modified(SystemTime::now())?;
         Ok(blob)
     }
+}
+
+/// While it lives, no blob is collected.
+#[derive(Debug)]
+pub(crate) struct Held(Arc<Places>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        *self.0.collecting.lock() -= 1;
+    }
+}
+
+/// The blobs in a folder of them, by their names alone. None where there is no such folder.
+pub(crate) fn names(folder: &Path) -> io::Result<BTreeSet<Digest>> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        entries => {
+            let names = entries?.map(|entry| Ok(digest_of(&entry?.file_name())));
+            names.filter_map(Result::transpose).collect()
+        }
+    }
+}
+
+fn digest_of(name: &OsStr) -> Option<Digest> {
+    format!("sha256:{}", name.to_str()?).parse().ok()
 }
 
 /// A blob on its way in. The file is removed unless it is finished.
@@ -198,16 +252,14 @@ impl Partial {
         let place = places.whole.join(digest.hex());
         let stored = Stored { digest, size: self.size };
         // Over one that is held, too: its bytes may be damaged.
-        self.file.as_file().sync_all()?;
-        self.file.persist(&place).map_err(|error| error.error)?;
-        sync_folder(&places.whole)?;
+        durable::keep(&*places.steps, self.file, &place)?;
         Ok(stored)
     }
 }
 
 fn prepare(places: &Places) -> io::Result<()> {
     for folder in [&places.whole, &places.partial] {
-        make_private(folder)?;
+        durable::make_private(&*places.steps, folder)?;
     }
     for entry in fs::read_dir(&places.partial)? {
         fs::remove_file(entry?.path())?;
@@ -235,7 +287,11 @@ mod tests {
     use http_body_util::Full;
     use tokio::sync::Notify;
 
+    use dhow_testkit::power::Syncs;
+    use dhow_testkit::power::files::Files;
+
     use super::*;
+    use crate::durable::tests::Recorded;
     use crate::small_disk::SmallDisk;
 
     fn open(path: &Path) -> BlobStore {
@@ -290,6 +346,7 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         store.remove(&stored.digest).unwrap();
         store.remove(&stored.digest).unwrap();
+        assert_eq!(store.flaw(&stored.digest).as_deref(), Some("is missing"));
         let gone = Blobs::open(&store, &stored.digest).unwrap_err();
         assert_eq!(gone.kind(), io::ErrorKind::NotFound);
     }
@@ -334,6 +391,50 @@ mod tests {
         assert_eq!(list(&store), [stored]);
     }
 
+    /// Puts a few blobs and cuts the power after every step: what is lost or wrong after a cut.
+    async fn lost_with_the_power(syncs: Syncs) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let record = Files::new(folder.path(), syncs);
+        let owned = Arc::new(DataFolder::open(folder.path()).unwrap());
+        let store = BlobStore::open_with(&owned, Box::new(Recorded(record.clone()))).unwrap();
+        let mut acknowledged = Vec::new();
+        for bytes in ["one", "two", "one", "three"] {
+            acknowledged.push((store.put(body(bytes), 10).await.unwrap(), bytes));
+            record.acknowledge();
+        }
+        let mut lost = Vec::new();
+        for image in record.images() {
+            let left = tempfile::tempdir().unwrap();
+            image.write(left.path()).unwrap();
+            let store = open(left.path());
+            let held: HashSet<_> = list(&store).into_iter().collect();
+            for (stored, bytes) in &acknowledged[..image.acknowledged] {
+                let read = fs::read(store.place(&stored.digest)).unwrap_or_default();
+                if !held.contains(stored) || read != bytes.as_bytes() {
+                    lost.push(format!("{bytes} {}", image.cut));
+                }
+            }
+            // What was not acknowledged may be there, but then it is whole.
+            for stored in held {
+                let read = fs::read(store.place(&stored.digest)).unwrap();
+                if Digest::from_bytes(Sha256::digest(read).into()) != stored.digest {
+                    lost.push(format!("{} is not whole {}", stored.digest, image.cut));
+                }
+            }
+        }
+        lost
+    }
+
+    #[tokio::test]
+    async fn no_blob_that_was_acknowledged_goes_with_the_power() {
+        assert_eq!(lost_with_the_power(Syncs::Kept).await, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn without_syncs_blobs_go_with_the_power() {
+        assert!(!lost_with_the_power(Syncs::Ignored).await.is_empty());
+    }
+
     #[tokio::test]
     async fn a_damaged_file_under_a_digest_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
@@ -341,8 +442,10 @@ mod tests {
         let stored = store.put(body("whole"), 10).await.unwrap();
         for damaged in ["who", "whale"] {
             fs::write(store.place(&stored.digest), damaged).unwrap();
+            assert_eq!(store.flaw(&stored.digest).as_deref(), Some("is damaged"));
             store.put(body("whole"), 10).await.unwrap();
             assert_eq!(fs::read(store.place(&stored.digest)).unwrap(), b"whole");
+            assert_eq!(store.flaw(&stored.digest), None);
         }
     }
 
@@ -361,6 +464,9 @@ mod tests {
         for stored in [needed, old, renewed, claimed] {
             File::open(store.place(&stored.digest)).unwrap().set_modified(long_ago).unwrap();
         }
+        let held = store.hold();
+        assert_eq!(store.collect(&HashSet::new(), hour, SystemTime::now()).unwrap(), []);
+        drop(held);
         store.put(body("renewed"), 10).await.unwrap();
         store.claim(&claimed.digest).unwrap();
         let young = store.put(body("young"), 10).await.unwrap();

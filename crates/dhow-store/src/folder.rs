@@ -1,9 +1,12 @@
 //! The data folder and who owns it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::backup::restore;
+use crate::durable::{System, make_private};
 
 /// The name of the lock file inside the folder.
 const LOCK: &str = "lock";
@@ -51,9 +54,10 @@ pub enum OpenError {
     },
     /// It was written by a later version of dhow.
     #[error(
-        "{} has format {found}, written by a newer dhow; this one knows formats up to {known}: \
-         use the newer dhow, or name another folder with --data",
-        path.display()
+        "{} has format {found}, written by {}; this one knows formats up to {known}: use that \
+         dhow, or name another folder with --data",
+        path.display(),
+        writer.as_ref().map_or_else(|| "a newer dhow".to_owned(), |version| format!("dhow {version}"))
     )]
     Newer {
         /// The file.
@@ -62,6 +66,8 @@ pub enum OpenError {
         found: u64,
         /// The newest format that is known here.
         known: u64,
+        /// The version that wrote it, where it can be read.
+        writer: Option<String>,
     },
     /// It was written by a version of dhow that is too old.
     #[error(
@@ -103,13 +109,14 @@ pub enum OpenError {
 }
 
 impl DataFolder {
-    /// Makes the folder if it is absent, with mode 0700, and takes its lock.
+    /// Makes the folder if it is absent, with mode 0700, takes its lock, and goes on with a restore
+    /// that was broken off.
     ///
     /// # Errors
     /// `Owned`, `Unusable` or `Full`.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::from_io(path, error);
-        make_private(path).map_err(unusable)?;
+        make_private(&System, path).map_err(unusable)?;
         let lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -126,6 +133,7 @@ impl DataFolder {
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
         write_pid(&lock).map_err(unusable)?;
+        restore::finish(&System, path).map_err(unusable)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -148,20 +156,6 @@ impl OpenError {
 /// Whether the disk, or the user's share of it, is used up.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// Makes `path` and what leads there, if absent, open to the owner alone. A folder that is there
-/// keeps its mode: it may be one that others have business in. What dhow puts inside is private.
-pub(crate) fn make_private(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-/// Makes the folder or file entries of `path` durable.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 /// Opens `path` for reading and writing, making it if absent; nobody else may read it.

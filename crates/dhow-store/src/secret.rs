@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::folder::{self, DataFolder, OpenError};
+use crate::durable::{self, System};
+use crate::folder::{DataFolder, OpenError};
 
 /// The file's name inside the data folder.
 const FILE: &str = "admin-secret";
@@ -62,9 +63,7 @@ fn read(path: &Path) -> io::Result<String> {
 fn write(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
     let mut file = tempfile::Builder::new().prefix(".admin-secret-").tempfile_in(folder)?;
     writeln!(file, "{text}")?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    folder::sync_folder(folder)
+    durable::keep(&System, file, path)
 }
 
 #[cfg(test)]

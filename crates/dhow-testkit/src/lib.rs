@@ -1,4 +1,6 @@
-//! For tests alone: the guests of `guests/` as bytes.
+//! For tests alone: the guests of `guests/` as bytes, and disks whose [`power`] goes.
+
+pub mod power;
 
 include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 

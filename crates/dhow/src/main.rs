@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use dhow::cli::error::CommandError;
 use dhow::cli::output::Output;
 use dhow::cli::settings::{self, Settings};
-use dhow::{cli, inspect, run, up};
+use dhow::{backup, cli, inspect, restore, run, up};
 use dhow_engine::compile::worker;
 
 #[global_allocator]
@@ -29,6 +29,10 @@ enum Command {
     Up(up::Args),
     /// Call a module once, here and now, without a server
     Run(run::Args),
+    /// Copy everything that a dhow keeps into one file
+    Backup(backup::Args),
+    /// Make a data folder of such a copy
+    Restore(restore::Args),
     /// Look at a module without deploying it
     Inspect(inspect::Args),
     #[command(flatten)]
@@ -56,6 +60,11 @@ fn dispatch(arguments: &Arguments, output: &mut Output) -> Result<ExitCode, Comm
         Command::Up(args) => up::run(args, settings::environment, output)?,
         Command::Run(args) => return run::run(args, output),
         Command::Inspect(args) => inspect::run(args, output)?,
+        Command::Backup(args) => {
+            let settings = Settings::resolve(&arguments.client, settings::environment)?;
+            backup::run(args, &settings, output)?;
+        }
+        Command::Restore(args) => restore::run(args, settings::environment, output)?,
         Command::Client(command) => {
             let settings = Settings::resolve(&arguments.client, settings::environment)?;
             cli::run(command, &settings, output)?;

@@ -21,6 +21,7 @@ use dhow_gateway::observer::Observer;
 use dhow_gateway::scrape;
 use dhow_gateway::table::Table;
 use dhow_http::{Config as FrontConfig, Server};
+use dhow_store::backup::copy::Copier;
 use dhow_store::blobs::BlobStore;
 use dhow_store::catalog::EmbeddedCatalog;
 use dhow_store::folder::DataFolder;
@@ -33,6 +34,7 @@ use crate::cli::output::Output;
 use crate::cli::settings::Settings;
 use crate::cli::{self, apply};
 use crate::local::this_program;
+use crate::modules;
 
 /// Where the data folder is unless told otherwise, after the XDG base directory specification.
 const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
@@ -107,7 +109,7 @@ pub fn run(
     raise_descriptors();
     // Before anything is touched: a port in use is the commonest fault.
     let ports = Ports::bind(args)?;
-    let data = data_folder(args, environment)?;
+    let data = data_folder(args.data.as_deref(), environment)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("dhow-control")
@@ -192,10 +194,13 @@ async fn serve(
     let front = Server::start(vec![ports.gateway], gateway, front_config(args)).map_err(failure)?;
     metrics.set_connections(Box::new(front.connections()));
     let tokens = catalog.clone();
+    let needed = catalog.digests().await.map_err(failure)?;
+    modules::check(needed, blobs.clone(), catalog.clone()).map_err(failure)?;
     let api = admin::router(Admin {
-        catalog,
+        catalog: catalog.clone(),
         intake: Arc::new(engine),
-        uploads: blobs,
+        uploads: blobs.clone(),
+        backup: Arc::new(Copier::new(folder, (*blobs).clone(), vec![catalog.clone()])),
         observer,
         logs: logs.clone(),
         applied: Arc::new(move |version| {
@@ -375,12 +380,13 @@ fn listener(listener: TcpListener) -> Result<tokio::net::TcpListener, CommandErr
     tokio::net::TcpListener::from_std(listener).map_err(failure)
 }
 
-fn data_folder(
-    args: &Args,
+/// The data folder: the one that was named, or the one of this user.
+pub(crate) fn data_folder(
+    named: Option<&Path>,
     environment: fn(&str) -> Option<String>,
 ) -> Result<PathBuf, CommandError> {
-    if let Some(data) = &args.data {
-        return Ok(data.clone());
+    if let Some(data) = named {
+        return Ok(data.to_owned());
     }
     let home = |name: &str| environment(name).filter(|path| !path.is_empty()).map(PathBuf::from);
     home(XDG_DATA_HOME)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{self, MethodRouter};
-use dhow_core::ports::{BoxFuture, Catalog, Intake, Tokens, Uploads};
+use dhow_core::ports::{Backup, BoxFuture, Catalog, Intake, Tokens, Uploads};
 use http::Method;
 use tokio::sync::Mutex;
 
@@ -19,6 +19,7 @@ use crate::observer::Observer;
 
 mod about;
 mod artifacts;
+mod backup;
 mod calls;
 pub(crate) mod credentials;
 mod deploy;
@@ -47,6 +48,8 @@ pub struct Admin {
     pub intake: Arc<dyn Intake>,
     /// Takes modules.
     pub uploads: Arc<dyn Uploads>,
+    /// Copies all that is kept.
+    pub backup: Arc<dyn Backup>,
     /// What calls did.
     pub observer: Observer,
     /// What guests wrote.
@@ -97,6 +100,7 @@ fn endpoints() -> Vec<(Method, &'static str, MethodRouter<Admin>)> {
         (Method::GET, "/api/v1/version", routing::get(about::version)),
         (Method::GET, "/api/v1/openapi.json", routing::get(about::openapi)),
         (Method::POST, "/api/v1/artifacts", routing::post(artifacts::upload)),
+        (Method::GET, "/api/v1/backup", routing::get(backup::archive)),
         (Method::GET, "/api/v1/functions", routing::get(functions::list)),
         (Method::GET, FUNCTION, routing::get(functions::show)),
         (Method::PUT, FUNCTION, deploy::route()),

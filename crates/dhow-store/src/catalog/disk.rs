@@ -1,25 +1,27 @@
 //! The catalog's file: bytes by name. Every change is one durable transaction.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use dhow_core::name::FunctionName;
 use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
-    TableError, WriteTransaction,
+    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
+    TableDefinition, TableError, WriteTransaction,
 };
+use tempfile::NamedTempFile;
 
+use super::format::{self, FORMAT, Found};
+use crate::durable::{self, Steps as _, System};
 use crate::folder;
 
-/// The format of this file that is written and read.
-pub(super) const FORMAT: u64 = 1;
 /// Revisions that are kept of one function; older ones are forgotten at the next deploy.
 pub(super) const MOST_REVISIONS: u64 = 100;
 /// Memory that redb may use. Readers use the snapshot, so pages are read at the start and when
 /// something is written.
 const CACHE: usize = 16 << 20;
 
-const FORMAT_KEY: &str = "format";
 const VERSION: &str = "version";
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const FUNCTIONS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("functions");
@@ -29,16 +31,20 @@ const NUMBERS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("re
 /// Made with the first token: a file without it has none.
 const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tokens");
 
+/// How the file is opened: as one of the system's, or in tests on a disk whose power goes.
+pub(super) type Open = Box<dyn Fn() -> Result<Database, redb::Error> + Send>;
+
 /// The file, open or to be opened again.
 pub(super) struct Disk {
-    path: PathBuf,
+    open: Open,
     /// redb refuses everything after a failed write, so then it is closed.
     database: Option<Database>,
 }
 
 /// All that the file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Contents {
-    pub(super) format: u64,
+    pub(super) format: Found,
     pub(super) version: u64,
     /// By namespace and name, in this order.
     pub(super) functions: Vec<Vec<u8>>,
@@ -49,15 +55,52 @@ pub(super) struct Contents {
 }
 
 impl Disk {
-    /// Opens the file, making it if absent, and reads all of it.
+    /// Opens the file, making it if absent, and reads all of it. One of an older format becomes one
+    /// of this; what it was is kept beside it.
     pub(super) fn open(path: PathBuf) -> Result<(Self, Contents), redb::Error> {
-        let mut database = open_database(&path)?;
+        let beside = path.clone();
+        let keep = move |format| Ok(keep_older(&beside, format)?);
+        Self::open_with(Box::new(move || open_database(&path)), keep)
+    }
+
+    /// The same for a file that is a copy itself.
+    pub(super) fn open_copy(path: PathBuf) -> Result<(Self, Contents), redb::Error> {
+        Self::open_with(Box::new(move || open_file(&path)), |_| Ok(()))
+    }
+
+    /// Opens the file in this way. `keep_older` hears of an older format before it is changed.
+    pub(super) fn open_with(
+        open: Open,
+        keep_older: impl FnOnce(u64) -> Result<(), redb::Error>,
+    ) -> Result<(Self, Contents), redb::Error> {
+        // redb panics on some damaged files. What it worked on is dropped with it.
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::try_open(open, keep_older)));
+        opened.unwrap_or_else(|_| {
+            Err(redb::Error::Corrupted("its parts contradict each other".to_owned()))
+        })
+    }
+
+    fn try_open(
+        open: Open,
+        keep_older: impl FnOnce(u64) -> Result<(), redb::Error>,
+    ) -> Result<(Self, Contents), redb::Error> {
+        let mut database = open()?;
         // The sums over all pages are looked at here and nowhere else.
         if !database.check_integrity()? {
-            tracing::warn!(path = %path.display(), "the catalog was damaged and has been repaired");
+            tracing::warn!("the catalog was damaged and has been repaired");
         }
-        let contents = load(&database)?;
-        Ok((Self { path, database: Some(database) }, contents))
+        let mut disk = Self { open, database: Some(database) };
+        let found = disk.with(format::find)?;
+        if (format::OLDEST..FORMAT).contains(&found.number) {
+            keep_older(found.number)?;
+            disk.with(|database| {
+                let write = begin(database)?;
+                format::lead(&write, found.number)?;
+                Ok(write.commit()?)
+            })?;
+        }
+        let contents = disk.with(load)?;
+        Ok((disk, contents))
     }
 
     /// Writes `record`, and with it the revision `number` where there is a new one.
@@ -139,6 +182,12 @@ impl Disk {
         self.with(|database| load(database).map(|contents| contents.revisions))
     }
 
+    /// All that is kept.
+    #[cfg(test)]
+    pub(super) fn contents(&mut self) -> Result<Contents, redb::Error> {
+        self.with(load)
+    }
+
     /// One transaction that makes `version` of what is deployed.
     fn write(
         &mut self,
@@ -158,12 +207,9 @@ impl Disk {
         change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), redb::Error> {
         self.with(|database| {
-            let mut write = database.begin_write()?;
-            write.set_durability(Durability::Immediate)?;
-            // The sums that tell a torn commit from a whole one can be forged by whoever chooses
-            // what is written; the second phase does without them.
-            write.set_two_phase_commit(true);
+            let write = begin(database)?;
             change(&write)?;
+            format::set(&write)?;
             write.commit()?;
             Ok(())
         })
@@ -175,7 +221,7 @@ impl Disk {
     ) -> Result<T, redb::Error> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => open_database(&self.path)?,
+            None => (self.open)()?,
         };
         let result = work(&database);
         if result.is_ok() {
@@ -183,6 +229,16 @@ impl Disk {
         }
         result
     }
+}
+
+/// A transaction that is durable once it is committed.
+fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
+    let mut write = database.begin_write()?;
+    write.set_durability(Durability::Immediate)?;
+    // The sums that tell a torn commit from a whole one can be forged by whoever chooses what is
+    // written; the second phase does without them.
+    write.set_two_phase_commit(true);
+    Ok(write)
 }
 
 fn key(name: &FunctionName) -> (&str, &str) {
@@ -198,17 +254,34 @@ fn open_database(path: &Path) -> Result<Database, redb::Error> {
             fs::remove_file(&begun)?;
         }
         initialize(&open_file(&begun)?)?;
-        fs::rename(&begun, path)?;
+        // Its bytes are on the disk since its first commit.
+        System.rename(&begun, path)?;
         if let Some(folder) = path.parent() {
-            folder::sync_folder(folder)?;
+            System.sync_folder(folder)?;
         }
     }
     open_file(path)
 }
 
 fn open_file(path: &Path) -> Result<Database, redb::Error> {
-    let file = folder::open_private(path)?;
-    Ok(Database::builder().set_cache_size(CACHE).create_file(file)?)
+    Ok(builder().create_file(folder::open_private(path)?)?)
+}
+
+fn builder() -> Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE);
+    builder
+}
+
+/// Opens the catalog in `backend`, which is empty or holds one.
+#[cfg(test)]
+pub(super) fn open_backend(backend: impl redb::StorageBackend) -> Result<Database, redb::Error> {
+    let is_new = backend.len()? == 0;
+    let database = builder().create_with_backend(backend)?;
+    if is_new {
+        initialize(&database)?;
+    }
+    Ok(database)
 }
 
 fn initialize(database: &Database) -> Result<(), redb::Error> {
@@ -216,29 +289,26 @@ fn initialize(database: &Database) -> Result<(), redb::Error> {
     write.open_table(FUNCTIONS)?;
     write.open_table(REVISIONS)?;
     write.open_table(NUMBERS)?;
-    let mut meta = write.open_table(META)?;
-    meta.insert(FORMAT_KEY, FORMAT)?;
-    meta.insert(VERSION, 0)?;
-    drop(meta);
+    write.open_table(META)?.insert(VERSION, 0)?;
+    format::set(&write)?;
     write.commit()?;
     Ok(())
 }
 
 fn load(database: &Database) -> Result<Contents, redb::Error> {
-    let read = database.begin_read()?;
-    let meta = read.open_table(META)?;
-    let number = |name| meta.get(name).map(|number| number.map_or(0, |number| number.value()));
     let mut contents = Contents {
-        format: number(FORMAT_KEY)?,
-        version: number(VERSION)?,
+        format: format::find(database)?,
+        version: 0,
         functions: vec![],
         revisions: vec![],
         tokens: vec![],
     };
     // Nothing but the format is known of a format that is not ours.
-    if contents.format != FORMAT {
+    if contents.format.number != FORMAT {
         return Ok(contents);
     }
+    let read = database.begin_read()?;
+    contents.version = read.open_table(META)?.get(VERSION)?.map_or(0, |version| version.value());
     for entry in read.open_table(FUNCTIONS)?.iter()? {
         contents.functions.push(entry?.1.value().to_vec());
     }
@@ -260,4 +330,17 @@ fn values(
         table => table?,
     };
     table.iter()?.map(|entry| Ok(entry?.1.value().to_vec())).collect()
+}
+
+/// Copies the file beside itself, durably, for the dhow that knows the older format.
+fn keep_older(path: &Path, format: u64) -> io::Result<()> {
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let mut copy = NamedTempFile::new_in(folder)?;
+    io::copy(&mut File::open(path)?, copy.as_file_mut())?;
+    durable::keep(&System, copy, &older(path, format))
+}
+
+/// Where the file of an older format is kept.
+fn older(path: &Path, format: u64) -> PathBuf {
+    path.with_extension(format!("format-{format}.redb"))
 }

@@ -4,19 +4,21 @@
 //! once it is durable.
 
 mod disk;
+mod format;
 mod records;
 mod tokens;
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use dhow_core::digest::Digest;
 use dhow_core::function::{Deployed, Function, Revision, Source};
 use dhow_core::name::FunctionName;
 use dhow_core::plan::routes;
-use dhow_core::ports::{BoxFuture, Catalog, CatalogError, NewRevision, Snapshot};
+use dhow_core::ports::{BoxFuture, Catalog, CatalogError, NewRevision, Pause, Snapshot};
 use dhow_core::token::Token;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -25,6 +27,9 @@ use tokio::task::spawn_blocking;
 use self::disk::{Contents, Disk};
 use self::records::FunctionRecord;
 use crate::folder::{DataFolder, OpenError, is_full};
+
+/// The name of the catalog's file in the data folder.
+pub(crate) const FILE: &str = "catalog.redb";
 
 /// The catalog of one data folder. Cheap to clone.
 #[derive(Clone)]
@@ -44,8 +49,18 @@ impl EmbeddedCatalog {
     /// # Errors
     /// When the file can't be used, is of another format or is damaged.
     pub fn open(folder: &Arc<DataFolder>) -> Result<Self, OpenError> {
-        let path = folder.path().join("catalog.redb");
-        let (disk, snapshot, tokens) = open(&path)?;
+        let path = folder.path().join(FILE);
+        Self::read(folder, &path, Disk::open(path.clone()))
+    }
+
+    /// The catalog of what was read of its file, at `path`.
+    fn read(
+        folder: &Arc<DataFolder>,
+        path: &Path,
+        opened: Result<(Disk, Contents), redb::Error>,
+    ) -> Result<Self, OpenError> {
+        let (disk, contents) = opened.map_err(|error| open_error(path, error))?;
+        let (snapshot, tokens) = in_force(path, &contents)?;
         Ok(Self(Arc::new(Inner {
             disk: Mutex::new(disk),
             snapshot: watch::Sender::new(Arc::new(snapshot)),
@@ -186,6 +201,29 @@ impl Inner {
     }
 }
 
+impl Pause for EmbeddedCatalog {
+    fn paused(&self, copy: &mut dyn FnMut()) {
+        // What the file holds between two writes is what a killed process leaves: whole.
+        let _no_write = self.0.disk.lock();
+        copy();
+    }
+}
+
+/// Reads all of a catalog that nobody uses, at `path`, and says which blobs it needs. `named` is
+/// what it is called if something is wrong with it.
+pub(crate) fn check(path: &Path, named: &Path) -> Result<HashSet<Digest>, OpenError> {
+    let damaged = |detail| OpenError::Damaged { path: named.to_owned(), detail };
+    if !path.is_file() {
+        return Err(damaged("it is missing".to_owned()));
+    }
+    let opened = Disk::open_copy(path.to_owned());
+    let (_, contents) = opened.map_err(|error| open_error(named, error))?;
+    in_force(named, &contents)?;
+    let revisions = decode_revisions(&contents.revisions);
+    let revisions = revisions.map_err(|error| damaged(error.to_string()))?;
+    Ok(revisions.iter().map(|revision| revision.digest).collect())
+}
+
 /// Where `name` stands in the snapshot, or would.
 fn find(snapshot: &Snapshot, name: &FunctionName) -> Result<usize, usize> {
     snapshot.functions.binary_search_by(|function| function.name.cmp(name))
@@ -222,35 +260,34 @@ fn storage(error: redb::Error) -> CatalogError {
     }
 }
 
-/// Opens the file and reads what is in force.
-fn open(path: &Path) -> Result<(Disk, Snapshot, Vec<Token>), OpenError> {
-    let (disk, contents) =
-        Disk::open(path.to_owned()).map_err(|error| open_error(path.to_owned(), error))?;
-    let (path, found, known) = (path.to_owned(), contents.format, disk::FORMAT);
-    match found.cmp(&known) {
-        std::cmp::Ordering::Greater => Err(OpenError::Newer { path, found, known }),
-        std::cmp::Ordering::Less => Err(OpenError::Older { path, found, known }),
-        std::cmp::Ordering::Equal => {
-            let read = snapshot(&contents).and_then(|snapshot| {
-                tokens::read(&contents.tokens).map(|tokens| (disk, snapshot, tokens))
-            });
-            read.map_err(|detail| OpenError::Damaged { path, detail })
-        }
-    }
-}
-
-fn open_error(path: PathBuf, error: redb::Error) -> OpenError {
+fn open_error(path: &Path, error: redb::Error) -> OpenError {
+    let damaged = |detail| OpenError::Damaged { path: path.to_owned(), detail };
     match error {
         // What begins like no redb file is reported in this way.
         redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            OpenError::Damaged { path, detail: error.to_string() }
+            damaged(error.to_string())
         }
-        redb::Error::Io(error) => OpenError::from_io(&path, error),
+        redb::Error::Io(error) => OpenError::from_io(path, error),
         redb::Error::DatabaseAlreadyOpen => {
-            let folder = path.parent().map_or_else(|| path.clone(), Path::to_owned);
+            let folder = path.parent().unwrap_or(path).to_owned();
             OpenError::Owned { folder, pid: None }
         }
-        error => OpenError::Damaged { path, detail: error.to_string() },
+        error => damaged(error.to_string()),
+    }
+}
+
+/// What is in force, of a file whose format is known.
+fn in_force(path: &Path, contents: &Contents) -> Result<(Snapshot, Vec<Token>), OpenError> {
+    let (path, found) = (path.to_owned(), contents.format.number);
+    match found.cmp(&format::FORMAT) {
+        Ordering::Greater => {
+            let writer = contents.format.written_by.clone();
+            Err(OpenError::Newer { path, found, known: format::FORMAT, writer })
+        }
+        Ordering::Less => Err(OpenError::Older { path, found, known: format::OLDEST }),
+        Ordering::Equal => snapshot(contents)
+            .and_then(|snapshot| Ok((snapshot, tokens::read(&contents.tokens)?)))
+            .map_err(|detail| OpenError::Damaged { path, detail }),
     }
 }
 
@@ -273,4 +310,6 @@ fn snapshot(contents: &Contents) -> Result<Snapshot, String> {
 }
 
 #[cfg(test)]
-mod tests;
+mod power;
+#[cfg(test)]
+pub(crate) mod tests;

@@ -15,12 +15,12 @@ fn open_in(path: &Path) -> Result<EmbeddedCatalog, OpenError> {
     EmbeddedCatalog::open(&Arc::new(DataFolder::open(path)?))
 }
 
-fn name(text: &str) -> FunctionName {
+pub(super) fn name(text: &str) -> FunctionName {
     FunctionName::parse(text).unwrap()
 }
 
 /// Version `code` of the function `text`.
-fn new(text: &str, code: u8, routes: &[&str]) -> NewRevision {
+pub(crate) fn new(text: &str, code: u8, routes: &[&str]) -> NewRevision {
     let digest = Digest::from_bytes([code; 32]);
     let route = |path: &&str| Route { host: None, path: (*path).to_owned(), methods: vec![] };
     NewRevision {
@@ -237,23 +237,30 @@ async fn a_function_that_would_not_read_back_is_refused() {
     assert!(names(&catalog).is_empty());
 }
 
+/// Gives a closed catalog another format.
+fn set_format(folder: &Path, format: u64, written_by: &str) {
+    let database = redb::Database::open(folder.join("catalog.redb")).unwrap();
+    let write = database.begin_write().unwrap();
+    let meta = redb::TableDefinition::<&str, u64>::new("meta");
+    write.open_table(meta).unwrap().insert("format", format).unwrap();
+    let about = redb::TableDefinition::<&str, &str>::new("about");
+    write.open_table(about).unwrap().insert("written-by", written_by).unwrap();
+    write.commit().unwrap();
+}
+
 #[tokio::test]
-async fn another_format_is_named() {
-    for (format, newer) in [(2_u64, true), (0, false)] {
+async fn a_format_that_is_not_known_is_named() {
+    for (format, says) in [(9_u64, "written by dhow 7.1.0"), (0, "written by an older dhow")] {
         let folder = tempfile::tempdir().unwrap();
         drop(open_in(folder.path()).unwrap());
-        let database = redb::Database::open(folder.path().join("catalog.redb")).unwrap();
-        let write = database.begin_write().unwrap();
-        let meta = redb::TableDefinition::<&str, u64>::new("meta");
-        write.open_table(meta).unwrap().insert("format", format).unwrap();
-        write.commit().unwrap();
-        drop(database);
+        set_format(folder.path(), format, "7.1.0");
         let error = open_in(folder.path()).err().unwrap();
-        match (newer, &error) {
-            (true, OpenError::Newer { found: 2, known: 1, .. })
-            | (false, OpenError::Older { found: 0, known: 1, .. }) => {}
+        match (format, &error) {
+            (9, OpenError::Newer { found: 9, known: 2, .. })
+            | (0, OpenError::Older { found: 0, known: 1, .. }) => {}
             _ => panic!("{error}"),
         }
+        assert!(error.to_string().contains(says), "{error}");
         assert!(error.to_string().contains("--data"), "{error}");
     }
 }

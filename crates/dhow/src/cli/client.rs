@@ -1,7 +1,7 @@
 //! A client of the admin API. Knows addresses, methods and the shape of answers; prints nothing.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 
 use dhow_core::name::{FunctionName, Label};
 use http::HeaderValue;
@@ -212,6 +212,15 @@ impl Client {
         let path = format!("/api/v1/tokens/{}", encode(name));
         self.send(http::Request::delete(self.url(&path)).body(()))?;
         Ok(())
+    }
+
+    /// `GET /api/v1/backup`, as it comes.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn backup(&self) -> Result<impl Read + use<>, CommandError> {
+        let answer = self.send(http::Request::get(self.url("/api/v1/backup")).body(()))?;
+        Ok(answer.into_body().into_with_config().limit(u64::MAX).reader())
     }
 
     /// Calls a function at `url`. Whatever is answered is an answer.

@@ -51,6 +51,11 @@ impl Output {
         }
     }
 
+    /// Whether data would be shown to a person.
+    pub fn data_is_terminal(&self) -> bool {
+        self.data_is_terminal
+    }
+
     /// Prints bytes of data as they are.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod access;
 mod artifacts;
+mod backup;
 mod deploy;
 mod description;
 mod functions;

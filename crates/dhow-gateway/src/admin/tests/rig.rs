@@ -15,8 +15,8 @@ use dhow_core::function::{Deployed, Revision};
 use dhow_core::name::{FunctionName, Label};
 use dhow_core::plan::routes;
 use dhow_core::ports::{
-    Artifact, Blobs, BoxFuture, Catalog, CatalogError, Intake, NewRevision, Progress, Refusal,
-    Snapshot, TokenError, Tokens, UploadBody, UploadError, Uploads,
+    ArchiveBody, Artifact, Backup, BackupError, Blobs, BoxFuture, Catalog, CatalogError, Intake,
+    NewRevision, Progress, Refusal, Snapshot, TokenError, Tokens, UploadBody, UploadError, Uploads,
 };
 use dhow_core::token::Token;
 use http::{Request, Response, StatusCode};
@@ -46,6 +46,7 @@ pub(super) struct Rig {
     pub(super) catalog: Arc<FakeCatalog>,
     pub(super) intake: Arc<FakeIntake>,
     pub(super) uploads: Arc<FakeUploads>,
+    pub(super) backup: Arc<FakeBackup>,
     pub(super) observer: Observer,
     /// The version that the gateway answers by.
     pub(super) applied: watch::Sender<u64>,
@@ -74,11 +75,13 @@ impl Rig {
         let intake = Arc::new(FakeIntake::default());
         let uploads = Arc::new(FakeUploads::default());
         let tokens: Arc<dyn Tokens> = Arc::new(FakeTokens::default());
+        let backup = Arc::new(FakeBackup::default());
         let (applied, table) = watch::channel(u64::MAX);
         let router = router(Admin {
             catalog: Arc::clone(&catalog) as _,
             intake: Arc::clone(&intake) as _,
             uploads: Arc::clone(&uploads) as _,
+            backup: Arc::clone(&backup) as _,
             observer: observer.clone(),
             logs,
             applied: Arc::new(move |version| {
@@ -100,7 +103,18 @@ impl Rig {
             stopped.await.unwrap();
         }));
         let stop = Some(stop);
-        Self { address, catalog, intake, uploads, observer, applied, stop, server, _folder: folder }
+        Self {
+            address,
+            catalog,
+            intake,
+            uploads,
+            backup,
+            observer,
+            applied,
+            stop,
+            server,
+            _folder: folder,
+        }
     }
 
     /// A request as a program sends it.
@@ -389,6 +403,24 @@ impl Uploads for FakeUploads {
             let digest = Digest::from_bytes([bytes.first().copied().unwrap_or_default(); 32]);
             self.held.lock().insert(digest, bytes);
             Ok(digest)
+        })
+    }
+}
+
+/// Answers what it is told to; by default, an empty archive.
+#[derive(Default)]
+pub(super) struct FakeBackup(pub(super) Mutex<Vec<FakeArchive>>);
+
+/// Why there is no archive, or its pieces.
+pub(super) type FakeArchive = Result<Vec<io::Result<Bytes>>, BackupError>;
+
+impl Backup for FakeBackup {
+    fn begin(&self, _: u64) -> BoxFuture<'_, Result<ArchiveBody, BackupError>> {
+        let next = self.0.lock().pop().unwrap_or_else(|| Ok(vec![]));
+        Box::pin(async move {
+            let pieces = next?.into_iter().map(|piece| piece.map(http_body::Frame::data));
+            let pieces = http_body_util::StreamBody::new(futures_util::stream::iter(pieces));
+            Ok(Box::pin(pieces) as ArchiveBody)
         })
     }
 }

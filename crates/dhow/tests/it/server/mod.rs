@@ -4,9 +4,11 @@ mod rig;
 
 mod access;
 mod admin;
+mod backup;
 mod browser;
 mod client;
 mod data;
 mod faults;
+mod format;
 mod metrics;
 mod protocol;

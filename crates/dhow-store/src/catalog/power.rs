@@ -1,0 +1,173 @@
+//! Nothing that the catalog acknowledged goes with the power, wherever it is cut.
+
+use std::path::Path;
+
+use dhow_testkit::power::Syncs;
+use dhow_testkit::power::disk;
+
+use super::tests::{name, new};
+use super::*;
+
+/// A catalog of one recorded disk.
+struct Recorded {
+    disk: disk::Disk,
+    folder: Arc<DataFolder>,
+    catalog: Option<EmbeddedCatalog>,
+    /// What was in force after each acknowledgement, and at the beginning.
+    states: Vec<State>,
+    _folder: tempfile::TempDir,
+}
+
+/// All that the file must tell: what is in force, and the last number given to each name.
+#[derive(Debug, PartialEq, Eq)]
+struct State {
+    contents: Contents,
+    numbers: Vec<u64>,
+}
+
+/// The names that the tests use.
+const NAMES: [&str; 4] = ["a", "b", "c", "large"];
+
+fn open_on(folder: &Arc<DataFolder>, disk: &disk::Disk) -> Result<EmbeddedCatalog, OpenError> {
+    let disk = disk.clone();
+    let open = Box::new(move || super::disk::open_backend(disk.clone()));
+    EmbeddedCatalog::read(folder, Path::new("catalog.redb"), Disk::open_with(open, |_| Ok(())))
+}
+
+fn state(catalog: &EmbeddedCatalog) -> State {
+    let mut disk = catalog.0.disk.lock();
+    let numbers = NAMES.map(|text| disk.last_number(&name(text)).unwrap());
+    State { contents: disk.contents().unwrap(), numbers: numbers.to_vec() }
+}
+
+impl Recorded {
+    /// An empty catalog. The record begins after it was made: until then the file has another
+    /// name.
+    fn new(syncs: Syncs) -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Arc::new(DataFolder::open(temporary.path()).unwrap());
+        let empty = disk::Disk::new(vec![], Syncs::Kept);
+        drop(open_on(&folder, &empty).unwrap());
+        let disk = disk::Disk::new(empty.bytes(), syncs);
+        let catalog = open_on(&folder, &disk).unwrap();
+        let states = vec![state(&catalog)];
+        Self { disk, folder, catalog: Some(catalog), states, _folder: temporary }
+    }
+
+    async fn deploy(&mut self, new: NewRevision) {
+        self.catalog.as_ref().unwrap().deploy(new).await.unwrap();
+        self.acknowledge();
+    }
+
+    async fn delete(&mut self, text: &str) {
+        self.catalog.as_ref().unwrap().delete(name(text)).await.unwrap();
+        self.acknowledge();
+    }
+
+    fn acknowledge(&mut self) {
+        self.disk.acknowledge();
+        self.states.push(state(self.catalog.as_ref().unwrap()));
+    }
+
+    /// Ends the process properly and starts another.
+    fn reopen(&mut self) {
+        self.catalog = None;
+        self.catalog = Some(open_on(&self.folder, &self.disk).unwrap());
+    }
+
+    /// All that a day may bring.
+    async fn a_day(&mut self) {
+        self.deploy(new("a", 1, &["/a"])).await;
+        self.deploy(new("b", 1, &[])).await;
+        self.deploy(new("a", 2, &["/a"])).await;
+        // Only its routes change.
+        self.deploy(new("a", 2, &["/a", "/b"])).await;
+        self.delete("b").await;
+        self.reopen();
+        // Large enough for records to take many pages.
+        let mut large = new("large", 3, &[]);
+        large.function.template.args = vec!["x".repeat(2500); 24];
+        self.deploy(large).await;
+        self.deploy(new("b", 4, &[])).await;
+        self.delete("large").await;
+        self.deploy(new("c", 5, &["/c"])).await;
+        self.catalog = None;
+    }
+
+    /// Opens every image: how many there were, and which had lost something.
+    fn lost(&self) -> (usize, Vec<String>) {
+        let mut lost = Vec::new();
+        let images = self.disk.each_image(7, |image| {
+            let left = disk::Disk::new(image.bytes, Syncs::Kept);
+            let complaint = match open_on(&self.folder, &left) {
+                Ok(catalog) => {
+                    let found = state(&catalog);
+                    // What was on its way when the power went may have arrived.
+                    let mut may_be = self.states[image.acknowledged..].iter().take(2);
+                    (!may_be.any(|state| *state == found)).then(|| "something is lost".to_owned())
+                }
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(complaint) = complaint {
+                lost.push(format!("{complaint}: {}", image.cut));
+            }
+        });
+        (images, lost)
+    }
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_goes_with_the_power() {
+    let mut recorded = Recorded::new(Syncs::Kept);
+    recorded.a_day().await;
+    let (images, lost) = recorded.lost();
+    assert!(images > 500, "{images} images are too few to tell");
+    assert!(lost.is_empty(), "{} of {images}: {:#?}", lost.len(), lost.first());
+}
+
+/// The file of a catalog of format 1 with some functions, and what is in force in it.
+async fn format_1() -> (Vec<u8>, Vec<Vec<u8>>) {
+    let mut recorded = Recorded::new(Syncs::Kept);
+    recorded.a_day().await;
+    let database = super::disk::open_backend(recorded.disk.clone()).unwrap();
+    let write = database.begin_write().unwrap();
+    let (meta, about) = ("meta", "about");
+    let meta = redb::TableDefinition::<&str, u64>::new(meta);
+    write.open_table(meta).unwrap().insert("format", 1).unwrap();
+    write.delete_table(redb::TableDefinition::<&str, &str>::new(about)).unwrap();
+    write.commit().unwrap();
+    drop(database);
+    let last = recorded.states.pop().unwrap();
+    (recorded.disk.bytes(), last.contents.functions)
+}
+
+#[tokio::test]
+async fn a_cut_while_the_format_changes_loses_nothing() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = Arc::new(DataFolder::open(temporary.path()).unwrap());
+    let (file, functions) = format_1().await;
+    let disk = disk::Disk::new(file, Syncs::Kept);
+    let database = super::disk::open_backend(disk.clone()).unwrap();
+    assert_eq!(format::find(&database).unwrap(), format::Found { number: 1, written_by: None });
+    drop(database);
+    drop(open_on(&folder, &disk).unwrap());
+    let images = disk.each_image(3, |image| {
+        let left = disk::Disk::new(image.bytes, Syncs::Kept);
+        let catalog =
+            open_on(&folder, &left).unwrap_or_else(|error| panic!("{error}: {}", image.cut));
+        let found = state(&catalog).contents;
+        assert_eq!((found.format.number, &found.functions), (format::FORMAT, &functions));
+    });
+    assert!(images > 50, "{images} images are too few to tell");
+}
+
+#[tokio::test]
+async fn without_syncs_records_go_with_the_power() {
+    let mut recorded = Recorded::new(Syncs::Ignored);
+    recorded.deploy(new("a", 1, &["/a"])).await;
+    recorded.deploy(new("b", 1, &[])).await;
+    recorded.delete("a").await;
+    recorded.catalog = None;
+    let (_, lost) = recorded.lost();
+    assert!(lost.iter().any(|found| found.starts_with("something is lost")), "{lost:?}");
+}

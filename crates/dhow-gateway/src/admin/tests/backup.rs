@@ -21,9 +21,7 @@ async fn the_archive_comes_as_it_is_made() {
 #[tokio::test]
 async fn an_archive_that_breaks_off_does_not_look_whole() {
     let rig = Rig::new().await;
-    // More than waits for company: the head goes out with it.
-    let sent = Ok(Bytes::from(vec![7; 4 << 20]));
-    let pieces = vec![sent, Err(io::Error::other("the disk failed"))];
+    let pieces = vec![Ok(Bytes::from("one")), Err(io::Error::other("the disk failed"))];
     rig.backup.0.lock().push(Ok(pieces));
     let answer = rig.send(rig.request("GET", "/api/v1/backup"), "").await;
     assert!(answer.into_body().collect().await.is_err());

@@ -19,6 +19,7 @@ use dhow_core::ports::{
     NewRevision, Progress, Refusal, Snapshot, TokenError, Tokens, UploadBody, UploadError, Uploads,
 };
 use dhow_core::token::Token;
+use futures_util::StreamExt as _;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -419,8 +420,12 @@ impl Backup for FakeBackup {
         let next = self.0.lock().pop().unwrap_or_else(|| Ok(vec![]));
         Box::pin(async move {
             let pieces = next?.into_iter().map(|piece| piece.map(http_body::Frame::data));
-            let pieces = http_body_util::StreamBody::new(futures_util::stream::iter(pieces));
-            Ok(Box::pin(pieces) as ArchiveBody)
+            // What comes before a pause is sent.
+            let pieces = futures_util::stream::iter(pieces).then(|piece| async {
+                tokio::task::yield_now().await;
+                piece
+            });
+            Ok(Box::pin(http_body_util::StreamBody::new(pieces)) as ArchiveBody)
         })
     }
 }

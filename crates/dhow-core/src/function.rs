@@ -7,6 +7,7 @@ use crate::abi::{Abi, Io};
 use crate::digest::Digest;
 use crate::limits::{self, Limits};
 use crate::name::FunctionName;
+use crate::queue::AsyncPolicy;
 use crate::route::Route;
 
 /// What a user deploys: a name, what answers under it, and how it is reached.
@@ -51,6 +52,8 @@ pub struct Template {
     pub limits: Limits,
     /// Whether an instance answers more than one call.
     pub reuse: Reuse,
+    /// How asynchronous calls wait and are tried again.
+    pub asynchronous: AsyncPolicy,
 }
 
 /// How many calls one instance may answer. Fresh for every call unless a user says otherwise.

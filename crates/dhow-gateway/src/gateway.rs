@@ -1,7 +1,8 @@
 //! The data port: finds the function that a request is for, and has it called.
 //!
 //! `/function/NAME[.NAMESPACE][/…]` is called with the rest of the path; a declared route with the
-//! whole path. Paths are passed on as they were sent.
+//! whole path. Paths are passed on as they were sent. What is to be answered later, by
+//! `/async-function/NAME` or by a preference of the request, goes to [`crate::asynchronous`].
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use dhow_core::call::CallId;
 use dhow_core::outcome::{Failure, Reason};
 use dhow_core::ports::{Call, Invoke};
+use dhow_core::queue::Accepted;
 use dhow_http::answer::{self, PlatformBody};
 use dhow_http::{Connection, RequestBody, Service, id};
 use http::header::{CONNECTION, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
@@ -18,11 +20,14 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
+use crate::asynchronous::{self, Asynchronous, Later};
 use crate::metrics::Metrics;
 use crate::table::{Endpoint, Lookup, Table};
 
 /// The path below which every function has its own.
-const FUNCTION: &str = "/function/";
+pub(crate) const FUNCTION: &str = "/function/";
+/// The same, for calls that are answered later.
+const ASYNC_FUNCTION: &str = "/async-function/";
 
 /// Whether the process is alive.
 const HEALTH: &str = "/healthz";
@@ -51,18 +56,21 @@ pub struct Gateway<I: Invoke> {
     /// The longest pause inside a request's body.
     body_stall: Duration,
     ready: Arc<AtomicBool>,
+    later: Asynchronous,
 }
 
 impl<I: Invoke> Gateway<I> {
-    /// A gateway to the functions in `table`. `ready` is what `/readyz` says.
+    /// A gateway to the functions in `table`. `ready` is what `/readyz` says, `later` takes the
+    /// calls that are answered later.
     pub fn new(
         invoke: I,
         table: Arc<Table<I>>,
         metrics: Metrics,
         body_stall: Duration,
         ready: Arc<AtomicBool>,
+        later: Asynchronous,
     ) -> Self {
-        Self { invoke, table, metrics, body_stall, ready }
+        Self { invoke, table, metrics, body_stall, ready, later }
     }
 
     async fn route(
@@ -72,6 +80,14 @@ impl<I: Invoke> Gateway<I> {
         id: CallId,
     ) -> Response<PlatformBody<I::Body>> {
         let received = Instant::now();
+        // A guest is not told by which of its two paths it was called.
+        let is_async = match request.uri().path().strip_prefix(ASYNC_FUNCTION) {
+            Some(rest) => {
+                *request.uri_mut() = with_path(request.uri(), &format!("{FUNCTION}{rest}"));
+                true
+            }
+            None => asynchronous::is_preferred(request.headers()),
+        };
         let full_uri = request.uri().clone();
         if let Err(failure) = check_host(&request) {
             self.metrics.refused(failure.reason);
@@ -89,6 +105,12 @@ impl<I: Invoke> Gateway<I> {
             *request.uri_mut() = with_path(&full_uri, rest);
         }
         forward(request.headers_mut(), ends.peer, &full_uri);
+        if is_async {
+            let revision = &endpoint.revision;
+            let full_uri = origin_form(full_uri);
+            let later = Later { id, revision, script_name, full_uri, ends, stall: self.body_stall };
+            return self.later.take(request, later, &self.metrics).await;
+        }
         let cap = endpoint.revision.template.limits.request_body;
         let (head, body) = request.into_parts();
         let answered = match RequestBody::new(body, cap, self.body_stall) {
@@ -106,9 +128,7 @@ impl<I: Invoke> Gateway<I> {
         };
         match answered {
             Ok(mut response) => {
-                strip(response.headers_mut());
-                // It says that the platform answers, which is not for guests to say.
-                response.headers_mut().remove(answer::REASON);
+                of_guest(response.headers_mut());
                 response.map(PlatformBody::Guest)
             }
             Err(failure) => answer::failure(&failure, Some(id)),
@@ -171,7 +191,9 @@ where
     ) -> Response<Self::Body> {
         let id = id::new_call_id();
         let mut response = self.route(request, connection, id).await;
-        answer::name_call(&mut response, id);
+        // The repeat of a call is named as the call.
+        let named = response.extensions_mut().remove::<Accepted>().map_or(id, |one| one.call);
+        answer::name_call(&mut response, named);
         response
     }
 }
@@ -239,6 +261,13 @@ fn forward(headers: &mut HeaderMap, peer: SocketAddr, uri: &Uri) {
         // HTTP/1.0 has requests without a host; guests are promised one.
         None => drop(headers.insert(HOST, HeaderValue::from_static("localhost"))),
     }
+}
+
+/// Makes an answer's headers those that a guest may send.
+pub(crate) fn of_guest(headers: &mut HeaderMap) {
+    strip(headers);
+    // It says that the platform answers, which is not for guests to say.
+    headers.remove(answer::REASON);
 }
 
 /// Removes what belongs to one connection only.

@@ -1,9 +1,11 @@
-//! The HTTP front of dhow: the data port ([`gateway`] over [`table`]), the admin API ([`admin`]), the
+//! The HTTP front of dhow: the data port ([`gateway`] over [`table`]; [`asynchronous`]
+//! for what is answered later), the admin API ([`admin`]), the
 //! metrics port ([`scrape`]), and what calls left behind ([`observer`], [`metrics`], [`logs`]).
 //!
 //! It knows the ports of `dhow-core`, and neither the engine nor the store.
 
 pub mod admin;
+pub mod asynchronous;
 pub mod gateway;
 pub mod logs;
 pub mod metrics;

@@ -1,6 +1,8 @@
 //! Metrics, in Prometheus' terms. No label comes from a request: series grow with deployed
 //! functions alone, and go with them.
 
+mod asynchronous;
+
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -12,6 +14,9 @@ use prometheus::{
     Counter, CounterVec, Encoder as _, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter,
     IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+
+use self::asynchronous::AsyncFamilies;
+pub use self::asynchronous::{AsyncFigures, AsyncSource};
 
 /// The outcome label of a call that the guest answered, whatever it said.
 const OK: &str = "ok";
@@ -37,6 +42,7 @@ struct Families {
     compiling: Counter,
     process_cpu: Counter,
     process_memory: Gauge,
+    asynchronous: AsyncFamilies,
     engine: Mutex<Option<Box<dyn Fn() -> EngineFigures + Send>>>,
     front: Mutex<Option<Box<dyn Fn() -> usize + Send>>>,
 }
@@ -157,6 +163,7 @@ impl Metrics {
                 &registry,
                 Gauge::new("process_resident_memory_bytes", "Resident memory of this process"),
             ),
+            asynchronous: AsyncFamilies::new(&registry),
             registry,
             engine: Mutex::new(None),
             front: Mutex::new(None),
@@ -172,6 +179,16 @@ impl Metrics {
     /// Where the number of connections comes from.
     pub fn set_connections(&self, count: Box<dyn Fn() -> usize + Send>) {
         *self.0.front.lock() = Some(count);
+    }
+
+    /// Where the figures of asynchronous calls come from.
+    pub fn set_asynchronous(&self, figures: AsyncSource) {
+        self.0.asynchronous.set(figures);
+    }
+
+    /// An asynchronous call was kept, and this is how long that took.
+    pub fn enqueued(&self, took: Duration) {
+        self.0.asynchronous.enqueued(took);
     }
 
     /// A request that reached no function.
@@ -239,6 +256,7 @@ impl Families {
         if let Some(count) = &*self.front.lock() {
             self.connections.set(i64::try_from(count()).unwrap_or(i64::MAX));
         }
+        self.asynchronous.refresh();
         if let Some((cpu, memory)) = process() {
             self.process_cpu.inc_by((cpu - self.process_cpu.get()).max(0.0));
             self.process_memory.set(memory);
@@ -344,6 +362,7 @@ fn process() -> Option<(f64, f64)> {
 mod tests {
     use dhow_core::call::CallId;
     use dhow_core::outcome::{Failure, Phases};
+    use dhow_core::queue::{CallState, QueueFigures};
 
     use super::*;
 
@@ -391,6 +410,27 @@ mod tests {
         let text = metrics.render();
         assert!(text.contains(&format!("dhow_calls_in_flight{{{label}}} 1")), "{text}");
         assert!(!text.contains("outcome="), "{text}");
+    }
+
+    #[test]
+    fn queues_have_series_while_they_hold_something() {
+        let metrics = Metrics::new();
+        let depth = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let holds = depth.clone();
+        metrics.set_asynchronous(Box::new(move || {
+            let row = ("slow".parse().unwrap(), CallState::Waiting, 3);
+            let holds = holds.load(std::sync::atomic::Ordering::SeqCst);
+            let depths = if holds { vec![row] } else { vec![] };
+            let queue = QueueFigures { depths, enqueued: 5, ..QueueFigures::default() };
+            AsyncFigures { queue, attempts: vec![("run", "dead", 2)] }
+        }));
+        let text = metrics.render();
+        assert!(text.contains("dhow_async_calls{queue=\"slow\",state=\"waiting\"} 3"), "{text}");
+        depth.store(false, std::sync::atomic::Ordering::SeqCst);
+        let text = metrics.render();
+        assert!(!text.contains("queue=\"slow\""), "{text}");
+        assert!(text.contains("dhow_async_enqueued_total 5"), "{text}");
+        assert!(text.contains("dhow_async_attempts_total{end=\"dead\",work=\"run\"} 2"), "{text}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! end, in the other order.
 
 mod access;
+mod calls;
 
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -14,6 +15,7 @@ use dhow_core::ports::Catalog as _;
 use dhow_core::quantity::{parse_bytes, parse_duration};
 use dhow_engine::{Config as EngineConfig, Engine};
 use dhow_gateway::admin::{self, Admin};
+use dhow_gateway::asynchronous::Redispatch;
 use dhow_gateway::gateway::Gateway;
 use dhow_gateway::logs::{self, Logs};
 use dhow_gateway::metrics::{EngineFigures, Metrics};
@@ -29,6 +31,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::access::Access;
+use self::calls::Calls;
 use crate::cli::error::CommandError;
 use crate::cli::output::Output;
 use crate::cli::settings::Settings;
@@ -94,6 +97,8 @@ pub struct Args {
     /// How long calls in flight may take, at the end
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = |text: &str| parse_duration(text))]
     drain_timeout: Duration,
+    #[command(flatten)]
+    calls: calls::Args,
 }
 
 /// Serves until a signal says to end.
@@ -184,12 +189,16 @@ async fn serve(
     let ready = Arc::new(AtomicBool::new(false));
     let addresses = Addresses::of(&ports)?;
     let access = Access::open(args, &addresses, &folder, catalog.clone())?;
+    let calls = Calls::open(&args.calls, data, &addresses, &metrics)?;
+    let runner =
+        calls.run(&args.calls, Arc::new(Redispatch::new(engine.clone(), table.clone())))?;
     let gateway = Arc::new(Gateway::new(
         engine.clone(),
         table.clone(),
         metrics.clone(),
         args.body_stall,
         ready.clone(),
+        calls.front(&args.calls, &addresses),
     ));
     let front = Server::start(vec![ports.gateway], gateway, front_config(args)).map_err(failure)?;
     metrics.set_connections(Box::new(front.connections()));
@@ -201,6 +210,7 @@ async fn serve(
         intake: Arc::new(engine),
         uploads: blobs.clone(),
         backup: Arc::new(Copier::new(folder, (*blobs).clone(), vec![catalog.clone()])),
+        calls: Arc::new(calls.queue.clone()),
         observer,
         logs: logs.clone(),
         applied: Arc::new(move |version| {
@@ -236,7 +246,8 @@ async fn serve(
     ended().await?;
     ready.store(false, Relaxed);
     let drained = async {
-        front.stop().await;
+        // Calls that are under way end, asynchronous ones too, or go back to their queues.
+        tokio::join!(front.stop(), runner.stop(args.drain_timeout));
         stop.cancel();
         // Both end by themselves once their connections have.
         drop(tokio::join!(api, scrape));

@@ -12,6 +12,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
+use http::Uri;
+
+/// Bytes of a URL that a stranger gives.
+const MOST_URL: usize = 4096;
+
 /// Addresses, and perhaps one port of them, that are open though they would not be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowed {
@@ -53,6 +58,23 @@ pub enum Closed {
     Own,
 }
 
+/// Why a URL is not one that may be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadUrl {
+    /// Another scheme, or none.
+    #[error("it must be a whole URL of http or https")]
+    Scheme,
+    /// A name and a password would be kept and logged by those who should not know them.
+    #[error("it may not hold credentials")]
+    Credentials,
+    /// Too long.
+    #[error("it has more than {MOST_URL} bytes")]
+    Long,
+    /// It names an address that is closed.
+    #[error("its address may not be connected to: {0}")]
+    Closed(Closed),
+}
+
 /// Why a text is not an [`Allowed`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -76,6 +98,35 @@ impl EgressRule {
         match closed(ip) {
             Some(why) if named.is_none() => Err(why),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether `url` may be asked for, as far as that can be told without resolving its name.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_url(&self, url: &Uri) -> Result<(), BadUrl> {
+        let port = match url.scheme_str() {
+            Some("http") => 80,
+            Some("https") => 443,
+            _ => return Err(BadUrl::Scheme),
+        };
+        let authority = url.authority().ok_or(BadUrl::Scheme)?;
+        if authority.as_str().contains('@') {
+            return Err(BadUrl::Credentials);
+        }
+        if url.path().len() + url.query().map_or(0, str::len) + authority.as_str().len() > MOST_URL
+        {
+            return Err(BadUrl::Long);
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        match host.parse() {
+            Ok(ip) => {
+                let address = SocketAddr::new(ip, authority.port_u16().unwrap_or(port));
+                self.check(address, false).map_err(BadUrl::Closed)
+            }
+            // A name; what it stands for is asked when it is connected to.
+            Err(_) => Ok(()),
         }
     }
 
@@ -313,6 +364,31 @@ mod tests {
             ["", "host", "10.0.0.0/33", "1.2.3.4:x", "[::1", "[::1]9", "10.0.0.0/", "::/129"];
         for text in wrong {
             assert!(text.parse::<Allowed>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_judged_before_anybody_connects() {
+        let rule = rule(&["127.0.0.1:9000"], &[]);
+        let check = |url: &str| rule.check_url(&url.parse().unwrap());
+        for right in [
+            "http://a.example/b?c",
+            "https://a",
+            "http://127.0.0.1:9000/",
+            "http://[2606:4700::1]/",
+        ] {
+            assert_eq!(check(right), Ok(()), "{right}");
+        }
+        for (url, why) in [
+            ("/b", BadUrl::Scheme),
+            ("ftp://a/", BadUrl::Scheme),
+            ("http://u:p@a/", BadUrl::Credentials),
+            ("http://127.0.0.1/", BadUrl::Closed(Closed::Loopback)),
+            ("http://[::1]:9000/", BadUrl::Closed(Closed::Loopback)),
+            ("https://169.254.169.254/latest", BadUrl::Closed(Closed::LinkLocal)),
+            (&format!("http://a/{}", "b".repeat(5000)), BadUrl::Long),
+        ] {
+            assert_eq!(check(url), Err(why), "{url}");
         }
     }
 

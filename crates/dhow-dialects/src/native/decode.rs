@@ -6,6 +6,7 @@ use dhow_core::limits::ARGS_AND_ENV;
 use dhow_core::name::{FunctionName, Label};
 use serde_json::Value;
 
+use super::asynchronous;
 use super::limits::{limits, reuse};
 use super::routes::routes;
 use super::{API_VERSION, KIND};
@@ -17,7 +18,18 @@ const DOCUMENT: Known =
 const METADATA: Known =
     Known { fields: &["name", "namespace", "labels", "annotations"], unsupported: &[] };
 const SPEC: Known = Known {
-    fields: &["source", "abi", "io", "args", "env", "limits", "reuse", "routes", "placement"],
+    fields: &[
+        "source",
+        "abi",
+        "io",
+        "args",
+        "env",
+        "limits",
+        "reuse",
+        "async",
+        "routes",
+        "placement",
+    ],
     unsupported: &["secrets", "mounts", "network", "triggers", "scale"],
 };
 const SOURCE: Known = Known { fields: &["path", "blob", "program"], unsupported: &["image"] };
@@ -70,6 +82,7 @@ fn function(
         env: env(&spec, problems),
         limits: limits(&spec, problems),
         reuse: reuse(&spec, problems),
+        asynchronous: asynchronous::decode(&spec, problems),
     };
     check_args_and_env(&spec, &template, problems);
     check_placement(&spec, problems);

@@ -14,7 +14,7 @@ use super::{API_VERSION, KIND};
 /// Every limit is written, also where it is the default: a document that is kept must mean the
 /// same after the defaults have changed.
 pub fn encode(function: &Function) -> Value {
-    let Template { io, args, env, limits, reuse } = &function.template;
+    let Template { io, args, env, limits, reuse, asynchronous } = &function.template;
     let mut spec = json!({
         "source": source(&function.source),
         "abi": function.abi.map_or("auto", |abi| abi.as_str()),
@@ -24,6 +24,7 @@ pub fn encode(function: &Function) -> Value {
             "concurrent": reuse.concurrent,
             "idle": print_duration(reuse.idle),
         },
+        "async": super::asynchronous::encode(asynchronous),
     });
     if !super::decode::has_no_io(function.abi) {
         spec["io"] = json!(io.as_str());

@@ -5,6 +5,7 @@
 //! `mounts`, `network`, `triggers`, `scale`, `placement: pod`, the ABIs `spin`, `actor` and
 //! `server`) is refused by name, never passed over.
 
+mod asynchronous;
 mod decode;
 mod encode;
 mod limits;

@@ -7,8 +7,9 @@ use dhow_core::digest::Digest;
 use dhow_core::function::{Function, Reuse, Source, Template};
 use dhow_core::limits::{self, Bounds, Limits};
 use dhow_core::name::FunctionName;
+use dhow_core::queue::{self, AsyncPolicy, RetryPolicy};
 use dhow_core::route::Route;
-use http::Method;
+use http::{Method, StatusCode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -84,6 +85,10 @@ spec:
     output: 3Mi
     logs: 4Ki
   reuse: {calls: 20, concurrent: 2, idle: 10s}
+  async:
+    queue: slow
+    retry: {attempts: 3, minWait: 500ms, maxWait: 1m, statuses: [503, 404, 503]}
+    keepResult: 1h
   placement: pool
   routes:
   - path: /users/{id}
@@ -125,6 +130,16 @@ spec:
                     logs: 4 << 10,
                 },
                 reuse: Reuse { calls: 20, concurrent: 2, idle: Duration::from_secs(10) },
+                asynchronous: AsyncPolicy {
+                    queue: "slow".parse().unwrap(),
+                    retry: RetryPolicy {
+                        attempts: 3,
+                        min_wait: Duration::from_millis(500),
+                        max_wait: Duration::from_secs(60),
+                        statuses: vec![StatusCode::NOT_FOUND, StatusCode::SERVICE_UNAVAILABLE],
+                    },
+                    keep_result: Duration::from_secs(3600),
+                },
             },
             routes: vec![
                 Route {
@@ -406,6 +421,38 @@ fn any_routes() -> impl Strategy<Value = Vec<Route>> {
     })
 }
 
+#[test]
+fn retries_are_refused_that_make_no_sense() {
+    let path = |spec: &str| problem(&with_spec(spec)).0;
+    assert_eq!(path("async: {queue: Slow}"), "spec.async.queue");
+    assert_eq!(path("async: {retries: 3}"), "spec.async.retries");
+    assert_eq!(path("async: {retry: {attempts: 0}}"), "spec.async.retry.attempts");
+    assert_eq!(path("async: {retry: {minWait: 3m}}"), "spec.async.retry.minWait");
+    assert_eq!(path("async: {retry: {statuses: [503, 200]}}"), "spec.async.retry.statuses[1]");
+    assert_eq!(path("async: {keepResult: 169h}"), "spec.async.keepResult");
+}
+
+fn any_async() -> impl Strategy<Value = AsyncPolicy> {
+    (
+        "[a-z]{1,9}",
+        within(queue::ATTEMPTS),
+        duration_within(queue::MIN_WAIT),
+        duration_within(queue::MAX_WAIT),
+        prop::collection::btree_set(400_u16..600, 0..5),
+        duration_within(queue::KEEP_RESULT),
+    )
+        .prop_map(|(queue, attempts, min_wait, max_wait, statuses, keep_result)| AsyncPolicy {
+            queue: queue.parse().unwrap(),
+            retry: RetryPolicy {
+                attempts,
+                min_wait: min_wait.min(max_wait),
+                max_wait,
+                statuses: statuses.into_iter().map(|s| StatusCode::from_u16(s).unwrap()).collect(),
+            },
+            keep_result,
+        })
+}
+
 fn any_function() -> impl Strategy<Value = Function> {
     let label = "[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?";
     (
@@ -421,20 +468,24 @@ fn any_function() -> impl Strategy<Value = Function> {
             within(limits::REUSE_CONCURRENT),
             duration_within(limits::REUSE_IDLE),
         ),
+        any_async(),
         any_routes(),
     )
-        .prop_map(|(name, source, abi, io, args, env, limits, reuse, routes)| Function {
-            name: FunctionName::parse(&name).unwrap(),
-            source,
-            abi,
-            template: Template {
-                io: if abi == Some(Abi::Http) { Io::default() } else { io },
-                args,
-                env: env.into_iter().collect(),
-                limits,
-                reuse: Reuse { calls: reuse.0, concurrent: reuse.1, idle: reuse.2 },
-            },
-            routes,
+        .prop_map(|(name, source, abi, io, args, env, limits, reuse, asynchronous, routes)| {
+            Function {
+                name: FunctionName::parse(&name).unwrap(),
+                source,
+                abi,
+                template: Template {
+                    io: if abi == Some(Abi::Http) { Io::default() } else { io },
+                    args,
+                    env: env.into_iter().collect(),
+                    limits,
+                    reuse: Reuse { calls: reuse.0, concurrent: reuse.1, idle: reuse.2 },
+                    asynchronous,
+                },
+                routes,
+            }
         })
 }
 

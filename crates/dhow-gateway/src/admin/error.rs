@@ -7,6 +7,7 @@ use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use dhow_core::name::FunctionName;
 use dhow_core::ports::{CatalogError, Refusal, TokenError, UploadError};
+use dhow_core::queue::QueueError;
 use dhow_dialects::problem::FieldError;
 use http::{Method, StatusCode, Uri};
 
@@ -123,6 +124,29 @@ impl From<CatalogError> for ApiError {
             }
             CatalogError::Full => Self::storage_full(),
             CatalogError::Storage(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> Self {
+        let message = error.to_string();
+        match error {
+            QueueError::NotFound(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "not-found",
+                message,
+                "`dhow calls list` shows the calls that are kept; one that is done is forgotten, \
+                 unless its result was asked for",
+            ),
+            QueueError::Conflict { .. } => Self::new(
+                StatusCode::CONFLICT,
+                "conflict",
+                message,
+                "`dhow calls show` tells where it stands",
+            ),
+            QueueError::Full => Self::storage_full(),
+            QueueError::LeaseLost | QueueError::Storage(_) => Self::internal(message),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{self, MethodRouter};
-use dhow_core::ports::{Backup, BoxFuture, Catalog, Intake, Tokens, Uploads};
+use dhow_core::ports::{Backup, BoxFuture, CallQueue, Catalog, Intake, Tokens, Uploads};
 use http::Method;
 use tokio::sync::Mutex;
 
@@ -30,6 +30,7 @@ mod ndjson;
 mod need;
 pub(crate) mod origin;
 mod path;
+mod queue;
 mod serve;
 mod time;
 mod tokens;
@@ -50,6 +51,8 @@ pub struct Admin {
     pub uploads: Arc<dyn Uploads>,
     /// Copies all that is kept.
     pub backup: Arc<dyn Backup>,
+    /// Asynchronous calls.
+    pub calls: Arc<dyn CallQueue>,
     /// What calls did.
     pub observer: Observer,
     /// What guests wrote.
@@ -94,6 +97,8 @@ fn endpoints() -> Vec<(Method, &'static str, MethodRouter<Admin>)> {
     const REVISIONS: &str = "/api/v1/namespaces/{namespace}/functions/{name}/revisions";
     const OUTCOMES: &str = "/api/v1/namespaces/{namespace}/functions/{name}/outcomes";
     const LOGS: &str = "/api/v1/namespaces/{namespace}/functions/{name}/logs";
+    const CALLS: &str = "/api/v1/calls";
+    const CALL: &str = "/api/v1/calls/{call}";
     vec![
         (Method::GET, "/healthz", routing::get(about::alive)),
         (Method::GET, "/readyz", routing::get(about::ready)),
@@ -108,6 +113,12 @@ fn endpoints() -> Vec<(Method, &'static str, MethodRouter<Admin>)> {
         (Method::GET, REVISIONS, routing::get(functions::revisions)),
         (Method::GET, OUTCOMES, routing::get(calls::outcomes)),
         (Method::GET, LOGS, routing::get(logs::read)),
+        (Method::GET, CALLS, routing::get(queue::list)),
+        (Method::DELETE, CALLS, routing::delete(queue::purge)),
+        (Method::GET, CALL, routing::get(queue::show)),
+        (Method::DELETE, CALL, routing::delete(queue::cancel)),
+        (Method::GET, "/api/v1/calls/{call}/result", routing::get(queue::result)),
+        (Method::POST, "/api/v1/calls/{call}/retry", routing::post(queue::retry)),
         (Method::GET, "/api/v1/tokens", routing::get(tokens::list)),
         (Method::POST, "/api/v1/tokens", routing::post(tokens::create)),
         (Method::DELETE, "/api/v1/tokens/{name}", routing::delete(tokens::revoke)),

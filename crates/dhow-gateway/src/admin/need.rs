@@ -46,6 +46,11 @@ impl Need {
             ["api", "v1", "functions"] if reads => Self::Grant(Scope::Read, Where::Somewhere),
             // Code that no function has is of no namespace yet.
             ["api", "v1", "artifacts" | "images"] => Self::Grant(Scope::Deploy, Where::Somewhere),
+            // Whose they are is asked where they are found.
+            ["api", "v1", "calls", ..] => {
+                let scope = if reads { Scope::Read } else { Scope::Deploy };
+                Self::Grant(scope, Where::Somewhere)
+            }
             ["api", "v1", "namespaces", namespace, _, ..] => match namespace.parse() {
                 Ok(namespace) => {
                     let scope = if reads { Scope::Read } else { Scope::Deploy };
@@ -74,6 +79,8 @@ mod tests {
             ("GET", "/api/v1/functions", Need::Grant(Scope::Read, Where::Somewhere)),
             ("POST", "/api/v1/functions", Need::EVERYTHING),
             ("POST", "/api/v1/artifacts", Need::Grant(Scope::Deploy, Where::Somewhere)),
+            ("GET", "/api/v1/calls", Need::Grant(Scope::Read, Where::Somewhere)),
+            ("POST", "/api/v1/calls/0/retry", Need::Grant(Scope::Deploy, Where::Somewhere)),
             ("GET", "/api/v1/namespaces/shop/functions/a", Need::Grant(Scope::Read, shop())),
             ("HEAD", "/api/v1/namespaces/shop/functions/a", Need::Grant(Scope::Read, shop())),
             ("PUT", "/api/v1/namespaces/shop/functions/a", Need::Grant(Scope::Deploy, shop())),

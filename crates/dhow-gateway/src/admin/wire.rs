@@ -6,6 +6,7 @@ use dhow_core::abi::Abi;
 use dhow_core::function::{Deployed, Function, Revision, Source};
 use dhow_core::outcome::Outcome;
 use dhow_core::ports::{self, Progress, Refusal, Stream};
+use dhow_core::queue::CallView;
 use dhow_core::route::Route;
 use dhow_core::token::Token;
 use dhow_dialects::native;
@@ -116,6 +117,47 @@ pub(super) struct CallOutcome {
     cpu_us: u64,
     peak_memory: u64,
     ended: String,
+}
+
+/// A listing of asynchronous calls.
+#[derive(Debug, Serialize)]
+pub(super) struct AsyncCalls {
+    pub(super) items: Vec<AsyncCall>,
+    /// What to say as `after` to go on; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<String>,
+}
+
+/// An asynchronous call.
+#[derive(Debug, Serialize)]
+pub(super) struct AsyncCall {
+    call_id: String,
+    namespace: String,
+    function: String,
+    queue: String,
+    state: &'static str,
+    attempts: u32,
+    method: String,
+    path: String,
+    body: u64,
+    created: String,
+    /// When it is tried next, or forgotten.
+    due: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback: Option<String>,
+    /// Why the last attempt failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// The status of the answer that is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Purged {
+    pub(super) purged: u64,
 }
 
 /// A line that a guest wrote.
@@ -287,6 +329,44 @@ impl TokenStatus {
 impl NewToken {
     pub(super) fn new(token: &Token, secret: String) -> Self {
         Self { status: TokenStatus::new(token, token.created_ms), token: secret }
+    }
+}
+
+impl From<CallView> for AsyncCall {
+    fn from(view: CallView) -> Self {
+        let CallView {
+            call,
+            function,
+            queue,
+            state,
+            attempts,
+            method,
+            path,
+            body,
+            created_ms,
+            due_ms,
+            callback,
+            note,
+            answer,
+        } = view;
+        let (reason, error) = note.map(|note| (note.reason, note.message)).unzip();
+        Self {
+            call_id: call.to_string(),
+            namespace: function.namespace.to_string(),
+            function: function.name.to_string(),
+            queue: queue.to_string(),
+            state: state.as_str(),
+            attempts,
+            method: method.to_string(),
+            path,
+            body,
+            created: rfc3339(created_ms),
+            due: rfc3339(due_ms),
+            callback,
+            reason,
+            error,
+            status: answer.map(|status| status.as_u16()),
+        }
     }
 }
 

@@ -67,8 +67,8 @@ pub(crate) enum Delivery {
 
 impl Callbacks {
     /// Delivers where `rule` lets it.
-    pub fn new(rule: EgressRule, times: Times) -> Self {
-        Self { rule: Arc::new(rule), times, client: OnceLock::new() }
+    pub fn new(rule: Arc<EgressRule>, times: Times) -> Self {
+        Self { rule, times, client: OnceLock::new() }
     }
 
     /// Delivers `answer` to `url`, once.

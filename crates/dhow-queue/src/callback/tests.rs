@@ -56,7 +56,8 @@ impl Receiver {
 }
 
 async fn deliver(rule: EgressRule, url: &str, whole: Duration) -> Delivery {
-    let callbacks = Callbacks::new(rule, Times { connect: Duration::from_secs(5), whole });
+    let callbacks =
+        Callbacks::new(Arc::new(rule), Times { connect: Duration::from_secs(5), whole });
     let answer = Answer {
         status: StatusCode::CREATED,
         headers: HeaderMap::new(),

@@ -63,7 +63,8 @@ pub struct Counts {
 
 /// Runs until it is stopped.
 pub struct Runner {
-    runtime: Runtime,
+    /// Taken at the end.
+    runtime: Option<Runtime>,
     draws: JoinHandle<()>,
     stop: watch::Sender<Option<Duration>>,
 }
@@ -105,17 +106,25 @@ impl Runner {
         let shared = Arc::new(Shared { queue, dispatch, callbacks, answer: config.answer, counts });
         let (stop, stopped) = watch::channel(None);
         let draws = runtime.spawn(draw(shared, room, stopped));
-        Ok(Self { runtime, draws, stop })
+        Ok(Self { runtime: Some(runtime), draws, stop })
     }
 
     /// Draws nothing more, gives work that is under way this long to end, and gives back what is
     /// left then.
-    pub async fn stop(self, drain: Duration) {
+    pub async fn stop(mut self, drain: Duration) {
         self.stop.send_replace(Some(drain));
-        if self.draws.await.is_err() {
+        if (&mut self.draws).await.is_err() {
             tracing::error!("the task that draws asynchronous calls had panicked");
         }
-        self.runtime.shutdown_background();
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Work that is cut here has its lease run out, or its process end.
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -96,8 +96,10 @@ impl Rig {
             answer: 1000,
         };
         let second = Duration::from_secs(1);
-        let callbacks =
-            Callbacks::new(EgressRule::default(), Times { connect: second, whole: second });
+        let callbacks = Callbacks::new(
+            Arc::new(EgressRule::default()),
+            Times { connect: second, whole: second },
+        );
         let runner = Runner::start(
             config,
             Arc::new(queue.clone()),

@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::{BufReader, Read};
 
+use dhow_core::call::CallId;
 use dhow_core::name::{FunctionName, Label};
+use dhow_core::queue::CallState;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use serde::de::DeserializeOwned;
@@ -13,8 +15,8 @@ use ureq::{Agent, AsSendBody, Body};
 use super::error::CommandError;
 use super::settings::{self, CONNECT_TIMEOUT, Secret, Settings};
 use super::wire::{
-    ArtifactEvent, CallOutcome, FunctionStatus, Items, LogLine, NewToken, Problem, ServerVersion,
-    TokenStatus,
+    ArtifactEvent, AsyncCall, AsyncCalls, CallOutcome, FunctionStatus, Items, LogLine, NewToken,
+    Problem, Purged, ServerVersion, TokenStatus,
 };
 
 /// Bytes of an answer that is read as a whole. Ten thousand functions need a few of them.
@@ -47,6 +49,21 @@ pub struct LogQuery {
     pub since: Option<u64>,
     /// Those of one call.
     pub call: Option<String>,
+}
+
+/// Which asynchronous calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallQuery {
+    /// Those to functions of this namespace.
+    pub namespace: Option<Label>,
+    /// Those to functions of this name.
+    pub function: Option<Label>,
+    /// Those that stand there.
+    pub state: Option<CallState>,
+    /// Those after this one.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: u32,
 }
 
 impl Client {
@@ -167,6 +184,61 @@ impl Client {
                 .body(module),
         )?;
         Ok(lines(answer).map(|line| line.map(|line: Answer<ArtifactEvent>| line.read)))
+    }
+
+    /// `GET /api/v1/calls`.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn calls(&self, query: &CallQuery) -> Result<Answer<AsyncCalls>, CommandError> {
+        self.get(&format!("/api/v1/calls{}&limit={}", query.encode(), query.limit))
+    }
+
+    /// `DELETE /api/v1/calls`.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn purge_calls(&self, query: &CallQuery) -> Result<Answer<Purged>, CommandError> {
+        let url = self.url(&format!("/api/v1/calls{}", query.encode()));
+        read(self.send(http::Request::delete(url).body(()))?)
+    }
+
+    /// `GET` of one asynchronous call.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn async_call(&self, call: CallId) -> Result<Answer<AsyncCall>, CommandError> {
+        self.get(&format!("/api/v1/calls/{call}"))
+    }
+
+    /// The body of the answer that is kept of a call.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn call_result(&self, call: CallId) -> Result<Vec<u8>, CommandError> {
+        let url = self.url(&format!("/api/v1/calls/{call}/result"));
+        let mut answer = self.send(http::Request::get(url).body(()))?;
+        let body = answer.body_mut().with_config().limit(MOST_ANSWER).read_to_vec();
+        body.map_err(|error| unreadable(reason(&error)))
+    }
+
+    /// Tries a call again.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn retry_call(&self, call: CallId) -> Result<Answer<AsyncCall>, CommandError> {
+        let url = self.url(&format!("/api/v1/calls/{call}/retry"));
+        read(self.send(http::Request::post(url).body(()))?)
+    }
+
+    /// Forgets a call.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn cancel_call(&self, call: CallId) -> Result<(), CommandError> {
+        let url = self.url(&format!("/api/v1/calls/{call}"));
+        self.send(http::Request::delete(url).body(()))?;
+        Ok(())
     }
 
     /// Lines that a function's calls wrote.
@@ -296,6 +368,23 @@ impl Client {
     }
 }
 
+impl CallQuery {
+    /// The filter, and where to go on.
+    fn encode(&self) -> String {
+        let mut query = "?".to_owned();
+        let mut add = |name: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                query.push_str(&format!("&{name}={}", encode(value)));
+            }
+        };
+        add("namespace", self.namespace.as_ref().map(Label::as_str));
+        add("function", self.function.as_ref().map(Label::as_str));
+        add("state", self.state.map(CallState::as_str));
+        add("after", self.after.as_deref());
+        query
+    }
+}
+
 impl LogQuery {
     fn encode(&self) -> String {
         let mut query = format!("?follow={}", self.follow);
@@ -375,6 +464,19 @@ mod tests {
     fn text_in_a_query_is_percent_encoded() {
         assert_eq!(encode("hello-1.wasm"), "hello-1.wasm");
         assert_eq!(encode("a b&c=ä/?"), "a%20b%26c%3D%C3%A4%2F%3F");
+    }
+
+    #[test]
+    fn a_query_of_calls_says_only_what_was_asked() {
+        assert_eq!(CallQuery::default().encode(), "?");
+        let query = CallQuery {
+            namespace: Some("shop".parse().unwrap()),
+            function: Some("f".parse().unwrap()),
+            state: Some(CallState::Dead),
+            after: Some("00ff".to_owned()),
+            limit: 7,
+        };
+        assert_eq!(query.encode(), "?&namespace=shop&function=f&state=dead&after=00ff");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use dhow_core::name::FunctionName;
-use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use ureq::Body;
 
 use super::client::Client;
@@ -36,6 +36,18 @@ pub struct Args {
     /// What follows the function's own path, such as /x?y=1
     #[arg(long, value_name = "PATH", default_value = "")]
     pub path: String,
+    /// Do not wait: print the call's name once it is kept, and leave
+    #[arg(long = "async")]
+    pub later: bool,
+    /// Where the answer of an asynchronous call is sent
+    #[arg(long, value_name = "URL", requires = "later")]
+    pub callback: Option<String>,
+    /// How long the answer of an asynchronous call is kept for `dhow calls show --result`
+    #[arg(long, value_name = "TIME", requires = "later")]
+    pub keep: Option<String>,
+    /// Your own name for an asynchronous call: sent again, it is the same call
+    #[arg(long, value_name = "KEY", requires = "later")]
+    pub key: Option<String>,
 }
 
 /// The header that names the call.
@@ -55,6 +67,9 @@ pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), 
     let client = Client::new(settings);
     let gateway = client.version()?.read.gateway;
     let answer = client.call(request(args, &gateway, &name, data)?)?;
+    if args.later && answer.status() == StatusCode::ACCEPTED {
+        return accepted(args, &answer, output);
+    }
 
     let failed = answer.status().is_client_error() || answer.status().is_server_error();
     let call = answer.headers().get(CALL_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
@@ -70,6 +85,18 @@ pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), 
     }
     printed?;
     if failed { Err(CommandError::silent()) } else { Ok(()) }
+}
+
+/// The call is kept.
+fn accepted(args: &Args, answer: &Response<Body>, output: &mut Output) -> Result<(), CommandError> {
+    if args.include {
+        output.data(&head(answer))?;
+    }
+    let call = answer.headers().get(CALL_ID).and_then(|id| id.to_str().ok());
+    let call = call.ok_or_else(|| CommandError::failure("the server's 202 names no call"))?;
+    output.line(call)?;
+    output.note(format_args!("the call is kept; `dhow calls show {call}` tells where it stands"));
+    Ok(())
 }
 
 fn data(said: &str) -> Result<Vec<u8>, CommandError> {
@@ -99,7 +126,8 @@ fn request(
         return Err(CommandError::usage(format!("--path is `{}`", args.path))
             .hint("a path begins with `/`, or with `?` where it is a query alone"));
     }
-    let uri: Uri = format!("{gateway}/function/{}{}", short_name(name), args.path)
+    let function = if args.later { "async-function" } else { "function" };
+    let uri: Uri = format!("{gateway}/{function}/{}{}", short_name(name), args.path)
         .parse()
         .map_err(|why| CommandError::usage(format!("--path is `{}`: {why}", args.path)))?;
     let method = match &args.method {
@@ -115,6 +143,17 @@ fn request(
     for header in &args.headers {
         let (name, value) = parse_header(header)?;
         request.headers_mut().append(name, value);
+    }
+    for (name, option, value) in [
+        ("x-callback-url", "--callback", &args.callback),
+        ("x-dhow-keep-result", "--keep", &args.keep),
+        ("idempotency-key", "--key", &args.key),
+    ] {
+        let Some(value) = value else { continue };
+        let value = value.parse().map_err(|_| {
+            CommandError::usage(format!("{option} is `{value}`, which no header can hold"))
+        })?;
+        request.headers_mut().insert(HeaderName::from_static(name), value);
     }
     Ok(request)
 }
@@ -230,6 +269,25 @@ mod tests {
         assert_eq!(put.uri().to_string(), "http://g:8080/function/hello.shop/x?y=1");
         assert_eq!(put.headers().get_all("a").iter().collect::<Vec<_>>(), ["b", "c:d"]);
         assert_eq!(put.body(), b"z");
+    }
+
+    #[test]
+    fn an_asynchronous_call_says_what_it_wants_in_headers() {
+        let args = Args {
+            name: "hello".to_owned(),
+            later: true,
+            callback: Some("http://a/".to_owned()),
+            keep: Some("5m".to_owned()),
+            key: Some("k".to_owned()),
+            ..Args::default()
+        };
+        let post = asked(&args, Some("x")).unwrap();
+        assert_eq!(post.uri().to_string(), "http://g:8080/async-function/hello");
+        assert_eq!(post.headers()["x-callback-url"], "http://a/");
+        assert_eq!(post.headers()["x-dhow-keep-result"], "5m");
+        assert_eq!(post.headers()["idempotency-key"], "k");
+        let wrong = Args { key: Some("a\nb".to_owned()), ..args };
+        assert_eq!(asked(&wrong, None).unwrap_err().exit_code(), 2);
     }
 
     #[test]

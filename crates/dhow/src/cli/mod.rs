@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod auth;
+pub mod calls;
 pub mod client;
 pub mod credentials;
 pub mod delete;
@@ -44,6 +45,9 @@ pub enum Command {
     Describe(describe::Args),
     /// Call a function
     Invoke(invoke::Args),
+    /// Asynchronous calls and the dead letters: list, show, retry, cancel, purge
+    #[command(subcommand)]
+    Calls(calls::Command),
     /// Show what a function's calls wrote
     Logs(logs::Args),
     /// Make, list and end tokens: credentials for people and programs
@@ -73,6 +77,7 @@ pub fn run(
         Command::List(args) => list::run(args, settings, output),
         Command::Describe(args) => describe::run(args, settings, output),
         Command::Invoke(args) => invoke::run(args, settings, output),
+        Command::Calls(command) => calls::run(command, settings, output),
         Command::Logs(args) => logs::run(args, settings, output),
         Command::Token(command) => token::run(command, settings, output),
         Command::Auth(command) => auth::run(command, settings, output),

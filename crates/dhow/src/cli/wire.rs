@@ -74,6 +74,68 @@ pub struct Items<T> {
     pub items: Vec<T>,
 }
 
+/// Asynchronous calls in a listing.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AsyncCalls {
+    /// Each of them.
+    pub items: Vec<AsyncCall>,
+    /// Where to go on; nothing at the end.
+    #[serde(default)]
+    pub next: Option<String>,
+}
+
+/// An asynchronous call.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AsyncCall {
+    /// Its name.
+    pub call_id: String,
+    /// Where its function is.
+    pub namespace: String,
+    /// What it is for.
+    pub function: String,
+    /// Where it waits.
+    pub queue: String,
+    /// Where it stands.
+    pub state: String,
+    /// Attempts that ended.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Its method.
+    #[serde(default)]
+    pub method: String,
+    /// Its path.
+    #[serde(default)]
+    pub path: String,
+    /// Bytes of its body.
+    #[serde(default)]
+    pub body: u64,
+    /// When it was acknowledged.
+    #[serde(default)]
+    pub created: String,
+    /// When it is tried next, or forgotten.
+    #[serde(default)]
+    pub due: String,
+    /// Where the answer goes.
+    #[serde(default)]
+    pub callback: Option<String>,
+    /// Why the last attempt failed.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The same, in words.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// The status of the answer that is kept.
+    #[serde(default)]
+    pub status: Option<u16>,
+}
+
+/// What a purge did.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Purged {
+    /// Calls that are forgotten.
+    pub purged: u64,
+}
+
 /// What one call did.
 #[derive(Debug, Clone, Deserialize)]
 pub struct CallOutcome {

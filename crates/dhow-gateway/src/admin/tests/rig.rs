@@ -30,6 +30,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::fake_calls::FakeCalls;
 use crate::admin::{Admin, Credentials, Own, router, serve};
 use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
@@ -48,6 +49,7 @@ pub(super) struct Rig {
     pub(super) intake: Arc<FakeIntake>,
     pub(super) uploads: Arc<FakeUploads>,
     pub(super) backup: Arc<FakeBackup>,
+    pub(super) calls: Arc<FakeCalls>,
     pub(super) observer: Observer,
     /// The version that the gateway answers by.
     pub(super) applied: watch::Sender<u64>,
@@ -75,6 +77,7 @@ impl Rig {
         let catalog = Arc::new(FakeCatalog::default());
         let intake = Arc::new(FakeIntake::default());
         let uploads = Arc::new(FakeUploads::default());
+        let calls = Arc::new(FakeCalls::default());
         let tokens: Arc<dyn Tokens> = Arc::new(FakeTokens::default());
         let backup = Arc::new(FakeBackup::default());
         let (applied, table) = watch::channel(u64::MAX);
@@ -83,6 +86,7 @@ impl Rig {
             intake: Arc::clone(&intake) as _,
             uploads: Arc::clone(&uploads) as _,
             backup: Arc::clone(&backup) as _,
+            calls: Arc::clone(&calls) as _,
             observer: observer.clone(),
             logs,
             applied: Arc::new(move |version| {
@@ -110,6 +114,7 @@ impl Rig {
             intake,
             uploads,
             backup,
+            calls,
             observer,
             applied,
             stop,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::abi::{Abi, Io};
 use crate::digest::Digest;
 use crate::limits::{self, Limits};
-use crate::name::FunctionName;
+use crate::name::{FunctionName, Label};
 use crate::queue::AsyncPolicy;
 use crate::route::Route;
 
@@ -37,6 +37,19 @@ pub enum Source {
         /// The file name that the code came under, where somebody knows it.
         program: Option<String>,
     },
+    /// An image or artifact of a registry; the server pulls it.
+    Image(ImageSource),
+}
+
+/// Where in which registry.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ImageSource {
+    /// `HOST/PATH:TAG`, as people write it. What is recorded ends with `@` and the digest of the
+    /// manifest that the tag led to.
+    pub reference: String,
+    /// Secrets of the function's namespace with credentials for the registry, in the order in
+    /// which they are tried; those of the server come after them.
+    pub pull_secrets: Vec<Label>,
 }
 
 /// The part of a function that a call depends on, except the code.
@@ -76,6 +89,8 @@ pub struct Revision {
     pub number: u64,
     /// The module.
     pub digest: Digest,
+    /// The image that the module came from, pinned to its digest.
+    pub image: Option<ImageSource>,
     /// The file name the module came under: a command's `argv[0]`.
     pub program: String,
     /// How it is called, as found or as told.
@@ -97,6 +112,20 @@ pub struct Deployed {
     pub version: u64,
     /// When the revision came to be, milliseconds since 1970.
     pub deployed_ms: u64,
+}
+
+impl Template {
+    /// Adds what an image says about its module where nothing else was said: its arguments where
+    /// there are none, and variables of other names, before those that are there. Kubernetes' rule.
+    pub fn complete(&mut self, args: Vec<String>, env: Vec<(String, String)>) {
+        if self.args.is_empty() {
+            self.args = args;
+        }
+        let is_said = |name: &str| self.env.iter().any(|(said, _)| said == name);
+        let mut all: Vec<_> = env.into_iter().filter(|(name, _)| !is_said(name)).collect();
+        all.append(&mut self.env);
+        self.env = all;
+    }
 }
 
 impl Reuse {

@@ -16,4 +16,5 @@ pub mod ports;
 pub mod quantity;
 pub mod queue;
 pub mod route;
+pub mod secret;
 pub mod token;

@@ -16,13 +16,14 @@ use http_body::Body;
 use crate::abi::Abi;
 use crate::call::CallId;
 use crate::digest::Digest;
-use crate::function::{Deployed, Function, Revision};
+use crate::function::{Deployed, Function, ImageSource, Revision};
 use crate::name::{FunctionName, Label};
 use crate::outcome::{Failure, Outcome};
 use crate::queue::{
     Accepted, Answer, CallBody, CallFilter, CallHead, CallView, EnqueueError, Lane, Lease, LeaseId,
     NewCall, QueueError, QueueFigures, RetryPolicy, Settle,
 };
+use crate::secret::{Secret, SecretName, SecretSummary};
 use crate::token::Token;
 
 /// A boxed future, for ports off the request path.
@@ -163,6 +164,16 @@ pub enum UploadError {
     /// The disk is full.
     #[error("the disk is full, nothing was kept")]
     Full,
+    /// What must be kept leaves no room within the store's own budget.
+    #[error(
+        "with it the store would have {needed} bytes that functions need, and its budget is {most}"
+    )]
+    OverBudget {
+        /// Bytes of all that is needed, and of what came.
+        needed: u64,
+        /// The budget.
+        most: u64,
+    },
     /// The sender broke off.
     #[error("it broke off: {0}")]
     Body(String),
@@ -200,6 +211,78 @@ pub enum BackupError {
     /// The state can't be read, or is damaged; in words, with what to do.
     #[error("{0}")]
     Failed(String),
+}
+
+/// Gets code from registries.
+pub trait Images: Send + Sync {
+    /// Pulls the image that a function of `namespace` names, and keeps its module as a blob,
+    /// durably. `progress` hears of bytes as they come. An image that was pulled a moment ago and
+    /// is named by its digest is not asked for again.
+    fn pull<'a>(
+        &'a self,
+        namespace: &'a Label,
+        image: &'a ImageSource,
+        progress: &'a (dyn Fn(Transfer) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Pulled, Refusal>>;
+}
+
+/// Bytes of one blob of an image that have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transfer {
+    /// Which.
+    pub blob: Digest,
+    /// So many have come.
+    pub received: u64,
+    /// Of so many.
+    pub size: u64,
+}
+
+/// An image whose module is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// What was pulled, pinned to the manifest's digest.
+    pub image: ImageSource,
+    /// What it was, such as `docker-image` or `wasm-artifact`.
+    pub format: &'static str,
+    /// The module.
+    pub blob: Digest,
+    /// The module's file name.
+    pub program: String,
+    /// Arguments that the image gives its module, after its own name.
+    pub args: Vec<String>,
+    /// Variables of the image; names are unique.
+    pub env: Vec<(String, String)>,
+    /// What a user should hear.
+    pub warnings: Vec<String>,
+}
+
+/// What is kept for functions and never shown.
+pub trait Secrets: Send + Sync {
+    /// Keeps a secret, durably, in the place of one of the same name.
+    fn put(&self, name: SecretName, secret: Secret) -> BoxFuture<'_, Result<(), SecretsError>>;
+
+    /// The secret.
+    fn get(&self, name: SecretName) -> BoxFuture<'_, Result<Secret, SecretsError>>;
+
+    /// The names and keys of all, by name.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<SecretSummary>, SecretsError>>;
+
+    /// Forgets a secret, durably.
+    fn delete(&self, name: SecretName) -> BoxFuture<'_, Result<(), SecretsError>>;
+}
+
+/// Why nothing was done about a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// There is no such secret.
+    #[error("there is no secret `{}` in the namespace `{}`", .0.name, .0.namespace)]
+    NotFound(SecretName),
+    /// The disk is full; nothing was changed.
+    #[error("the disk is full, nothing was changed")]
+    Full,
+    /// The store failed; nothing was changed.
+    #[error("secrets can't be kept: {0}")]
+    Storage(String),
 }
 
 /// Looks at a module and compiles it, before anything is deployed with it.
@@ -256,8 +339,8 @@ impl Artifact {
 #[error("{message}")]
 pub struct Refusal {
     /// Stable short name: `not-wasm`, `invalid-module`, `unsupported`, `unknown-imports`,
-    /// `too-large`, `compile-limit`, `storage-full`, `not-found`, `damaged`,
-    /// `internal`.
+    /// `too-large`, `compile-limit`, `storage-full`, `not-found`, `damaged`, `internal`; of an
+    /// image also those of its format and its registry.
     pub reason: &'static str,
     /// What is wrong, in words.
     pub message: String,

@@ -219,6 +219,7 @@ mod tests {
             function: name.clone(),
             number,
             digest: Digest::from_bytes([0; 32]),
+            image: None,
             program: String::new(),
             abi: Abi::Http,
             template: Template::default(),

@@ -2,7 +2,8 @@
 //!
 //! A blob is written beside its place, hashed while it is written, synced and then renamed, so a
 //! file under a digest is whole whenever the process or the power ends. What was half written is
-//! removed when the store is opened.
+//! removed when the store is opened. A blob that would take the store over its budget makes room
+//! first, of what no revision needs, or is refused.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -28,6 +29,10 @@ use crate::folder::{DataFolder, OpenError, is_full};
 /// Bytes gathered before they go to the disk.
 const CHUNK: usize = 256 << 10;
 
+/// How long a blob that no revision needs is kept all the same when room is short: a deploy uploads
+/// first and is recorded a moment later.
+const GRACE: Duration = Duration::from_secs(600);
+
 /// The blobs of one data folder. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct BlobStore(Arc<Places>);
@@ -42,7 +47,30 @@ struct Places {
     /// there are who need every blob to stay.
     collecting: Mutex<usize>,
     steps: Box<dyn Steps>,
+    room: Room,
     _owned: Arc<DataFolder>,
+}
+
+/// How much is kept.
+pub struct Room {
+    /// The most bytes of all blobs together.
+    pub most: u64,
+    /// What revisions need. It may read the disk.
+    pub needed: Box<dyn Fn() -> io::Result<HashSet<Digest>> + Send + Sync>,
+}
+
+#[cfg(test)]
+impl Room {
+    /// For all that comes.
+    pub(crate) fn boundless() -> Self {
+        Self { most: u64::MAX, needed: Box::new(|| Ok(HashSet::new())) }
+    }
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Room").field("most", &self.most).finish_non_exhaustive()
+    }
 }
 
 /// A blob that is held.
@@ -59,17 +87,22 @@ impl BlobStore {
     ///
     /// # Errors
     /// When the folders can't be made or read.
-    pub fn open(folder: &Arc<DataFolder>) -> Result<Self, OpenError> {
-        Self::open_with(folder, Box::new(System))
+    pub fn open(folder: &Arc<DataFolder>, room: Room) -> Result<Self, OpenError> {
+        Self::open_with(folder, room, Box::new(System))
     }
 
-    fn open_with(folder: &Arc<DataFolder>, steps: Box<dyn Steps>) -> Result<Self, OpenError> {
+    fn open_with(
+        folder: &Arc<DataFolder>,
+        room: Room,
+        steps: Box<dyn Steps>,
+    ) -> Result<Self, OpenError> {
         let blobs = folder.path().join("blobs");
         let places = Places {
             whole: blobs.join("sha256"),
             partial: blobs.join("partial"),
             collecting: Mutex::default(),
             steps,
+            room,
             _owned: Arc::clone(folder),
         };
         prepare(&places).map_err(|error| OpenError::from_io(&blobs, error))?;
@@ -88,7 +121,8 @@ impl BlobStore {
     {
         let mut body = std::pin::pin!(body);
         let places = Arc::clone(&self.0);
-        let mut partial = blocking(move || Partial::create(&places.partial)).await?;
+        let create = move || Partial::create(&places.partial).map_err(refused);
+        let mut partial = blocking(create).await?;
         let mut gathered = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| UploadError::Body(error.to_string()))?;
@@ -99,11 +133,56 @@ impl BlobStore {
             gathered.extend_from_slice(&data);
             if gathered.len() >= CHUNK {
                 let chunk = gathered.split().freeze();
-                partial = blocking(move || partial.write(&chunk)).await?;
+                partial = blocking(move || partial.write(&chunk).map_err(refused)).await?;
             }
         }
-        let places = Arc::clone(&self.0);
-        blocking(move || partial.write(&gathered)?.finish(&places)).await
+        let store = self.clone();
+        blocking(move || store.take(partial.write(&gathered).map_err(refused)?)).await
+    }
+
+    /// Makes room for what has come, and names it.
+    fn take(&self, partial: Partial) -> Result<Stored, UploadError> {
+        let digest = Digest::from_bytes(partial.hash.clone().finalize().into());
+        let stored = Stored { digest, size: partial.size };
+        let (steps, file) = (&*self.0.steps, partial.file);
+        // What takes long, before anybody has to wait for it.
+        steps.sync(file.path(), file.as_file()).map_err(refused)?;
+        let collecting = self.0.collecting.lock();
+        self.make_room(&stored, *collecting > 0)?;
+        // Over one that is held, too: its bytes may be damaged.
+        durable::keep(steps, file, &self.place(&digest)).map_err(refused)?;
+        Ok(stored)
+    }
+
+    /// Removes what no revision needs, oldest first, until `coming` fits into the budget. What is
+    /// younger than [`GRACE`] may be about to be deployed; while `all_stay`, nothing goes. Called
+    /// while no other collects.
+    fn make_room(&self, coming: &Stored, all_stay: bool) -> Result<(), UploadError> {
+        let Room { most, needed } = &self.0.room;
+        let mut others = self.entries().map_err(refused)?;
+        others.retain(|(stored, _)| stored.digest != coming.digest);
+        let mut total = others.iter().map(|(stored, _)| stored.size).sum::<u64>() + coming.size;
+        if total <= *most {
+            return Ok(());
+        }
+        let (needed, now) = (needed().map_err(refused)?, SystemTime::now());
+        others.retain(|(stored, modified)| {
+            let age = now.duration_since(*modified).unwrap_or_default();
+            !all_stay && !needed.contains(&stored.digest) && age >= GRACE
+        });
+        let least = total - others.iter().map(|(stored, _)| stored.size).sum::<u64>();
+        if least > *most {
+            return Err(UploadError::OverBudget { needed: least, most: *most });
+        }
+        others.sort_by_key(|(_, modified)| *modified);
+        for (stored, _) in others {
+            if total <= *most {
+                break;
+            }
+            self.remove(&stored.digest).map_err(refused)?;
+            total -= stored.size;
+        }
+        Ok(())
     }
 
     /// Forgets the blob. One that is not held is none to forget.
@@ -246,15 +325,6 @@ impl Partial {
         self.size += chunk.len() as u64;
         Ok(self)
     }
-
-    fn finish(self, places: &Places) -> io::Result<Stored> {
-        let digest = Digest::from_bytes(self.hash.finalize().into());
-        let place = places.whole.join(digest.hex());
-        let stored = Stored { digest, size: self.size };
-        // Over one that is held, too: its bytes may be damaged.
-        durable::keep(&*places.steps, self.file, &place)?;
-        Ok(stored)
-    }
 }
 
 fn prepare(places: &Places) -> io::Result<()> {
@@ -269,10 +339,13 @@ fn prepare(places: &Places) -> io::Result<()> {
 
 /// Runs `work`, which waits for the disk, where that holds up nobody.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    work: impl FnOnce() -> Result<T, UploadError> + Send + 'static,
 ) -> Result<T, UploadError> {
-    let done = spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
-    done.map_err(|error| if is_full(&error) { UploadError::Full } else { UploadError::Io(error) })
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(refused(io::Error::other(error))))
+}
+
+fn refused(error: io::Error) -> UploadError {
+    if is_full(&error) { UploadError::Full } else { UploadError::Io(error) }
 }
 
 #[cfg(test)]
@@ -295,7 +368,13 @@ mod tests {
     use crate::small_disk::SmallDisk;
 
     fn open(path: &Path) -> BlobStore {
-        BlobStore::open(&Arc::new(DataFolder::open(path).unwrap())).unwrap()
+        BlobStore::open(&Arc::new(DataFolder::open(path).unwrap()), Room::boundless()).unwrap()
+    }
+
+    fn open_with(path: &Path, most: u64, needed: &[Digest]) -> BlobStore {
+        let needed: HashSet<_> = needed.iter().copied().collect();
+        let room = Room { most, needed: Box::new(move || Ok(needed.clone())) };
+        BlobStore::open(&Arc::new(DataFolder::open(path).unwrap()), room).unwrap()
     }
 
     fn body(bytes: impl Into<Bytes>) -> Full<Bytes> {
@@ -352,6 +431,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_not_needed_makes_room_and_what_is_needed_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let mut held = vec![];
+        for (age, text) in [(3, "needed"), (2, "unused"), (1, "unasked")] {
+            let stored = store.put(body(text), 100).await.unwrap();
+            let old = SystemTime::now() - GRACE * age;
+            store.open(&stored.digest).unwrap().set_modified(old).unwrap();
+            held.push(stored);
+        }
+        drop(store);
+        let [needed, unused, unasked] = held[..] else { unreachable!() };
+        let store = open_with(folder.path(), 25, &[needed.digest]);
+        // What is there already costs nothing.
+        store.put(body("needed"), 100).await.unwrap();
+        assert_eq!(list(&store).len(), 3);
+        let new = store.put(body("0123456789"), 100).await.unwrap();
+        let mut left = list(&store);
+        left.sort_by_key(|stored| stored.size);
+        assert_eq!(left, [needed, unasked, new], "{unused:?} was the oldest");
+        // The new one is young, so only the unasked one may go.
+        let error = store.put(body("0123456789abc"), 100).await.unwrap_err();
+        assert!(matches!(error, UploadError::OverBudget { needed: 29, most: 25 }), "{error:?}");
+        assert_eq!((partial_files(&store), list(&store).len()), (0, 3));
+        store.put(body("012345678"), 100).await.unwrap();
+        assert_eq!(list(&store).len(), 3);
+    }
+
+    #[tokio::test]
     async fn a_blob_in_many_pieces_is_one_blob() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
@@ -396,7 +504,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let record = Files::new(folder.path(), syncs);
         let owned = Arc::new(DataFolder::open(folder.path()).unwrap());
-        let store = BlobStore::open_with(&owned, Box::new(Recorded(record.clone()))).unwrap();
+        let store =
+            BlobStore::open_with(&owned, Room::boundless(), Box::new(Recorded(record.clone())))
+                .unwrap();
         let mut acknowledged = Vec::new();
         for bytes in ["one", "two", "one", "three"] {
             acknowledged.push((store.put(body(bytes), 10).await.unwrap(), bytes));

@@ -4,12 +4,17 @@ use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::backup::restore;
 use crate::durable::{System, make_private};
 
 /// The name of the lock file inside the folder.
 const LOCK: &str = "lock";
+/// How long a lock is waited for. A child that is just being started has its parent's files until
+/// it becomes a program of its own, locks of an owner that is gone by then included.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A data folder that this process owns for as long as the value lives.
 #[derive(Debug)]
@@ -125,7 +130,7 @@ impl DataFolder {
             .mode(0o600)
             .open(path.join(LOCK))
             .map_err(unusable)?;
-        match lock.try_lock() {
+        match take(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(OpenError::Owned { folder: path.to_owned(), pid: read_pid(&lock) });
@@ -140,6 +145,19 @@ impl DataFolder {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Takes the lock, within [`PATIENCE`].
+fn take(lock: &File) -> Result<(), TryLockError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
     }
 }
 

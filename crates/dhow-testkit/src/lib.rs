@@ -1,6 +1,8 @@
-//! For tests alone: the guests of `guests/` as bytes, and disks whose [`power`] goes.
+//! For tests alone: the guests of `guests/` as bytes, disks whose [`power`] goes, and real servers
+//! of other projects.
 
 pub mod power;
+pub mod registry;
 
 include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 

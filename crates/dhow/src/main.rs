@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use dhow::cli::error::CommandError;
 use dhow::cli::output::Output;
 use dhow::cli::settings::{self, Settings};
-use dhow::{backup, cli, inspect, restore, run, up};
+use dhow::{backup, cli, inspect, login, pull, push, restore, run, up};
 use dhow_engine::compile::worker;
 
 #[global_allocator]
@@ -33,8 +33,14 @@ enum Command {
     Backup(backup::Args),
     /// Make a data folder of such a copy
     Restore(restore::Args),
-    /// Look at a module without deploying it
+    /// Look at a module or an image without deploying it
     Inspect(inspect::Args),
+    /// Write the module of an image to a file
+    Pull(pull::Args),
+    /// Put a module into a registry
+    Push(push::Args),
+    /// Keep a credential for a registry, as Docker and podman do
+    Login(login::Args),
     #[command(flatten)]
     Client(cli::Command),
 }
@@ -65,6 +71,9 @@ fn dispatch(arguments: &Arguments, output: &mut Output) -> Result<ExitCode, Comm
             backup::run(args, &settings, output)?;
         }
         Command::Restore(args) => restore::run(args, settings::environment, output)?,
+        Command::Pull(args) => pull::run(args, output)?,
+        Command::Push(args) => push::run(args, output)?,
+        Command::Login(args) => login::run(args, output)?,
         Command::Client(command) => {
             let settings = Settings::resolve(&arguments.client, settings::environment)?;
             cli::run(command, &settings, output)?;

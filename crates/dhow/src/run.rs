@@ -17,19 +17,23 @@ use dhow_core::name::FunctionName;
 use dhow_core::outcome::{Failure, Outcome, Reason};
 use dhow_core::ports::{Call, Invoke as _, Observe, Record, Stream};
 use dhow_core::quantity::{parse_bytes, parse_duration};
+use dhow_oci::image::pulled::Run;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use tokio::runtime::Runtime;
 
 use crate::cli::error::CommandError;
 use crate::cli::output::Output;
+use crate::images::fetch::{Fetched, fetch};
+use crate::images::place::Place;
+use crate::images::{RegistryArgs, module_of, pull_failure, warnings};
 use crate::local::Local;
 
 /// What to run, and how.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A .wasm or .wat file
-    file: PathBuf,
+    /// A .wasm or .wat file, an image's reference, or an image layout or archive
+    source: String,
     /// Arguments of a program
     #[arg(last = true)]
     args: Vec<String>,
@@ -57,6 +61,16 @@ pub struct Args {
     /// How much CPU time it may use
     #[arg(long, default_value = "10s", value_parser = |text: &str| parse_duration(text))]
     cpu_time: std::time::Duration,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+/// The module's file, and what its image says about it.
+struct Source {
+    path: PathBuf,
+    program: String,
+    run: Run,
+    _fetched: Option<Fetched>,
 }
 
 /// Runs it.
@@ -66,8 +80,9 @@ pub struct Args {
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, CommandError> {
     let runtime = runtime()?;
     runtime.block_on(async {
-        let local = Local::start(&args.file, Arc::new(Stderr)).await?;
-        let revision = Arc::new(revision(args, &local)?);
+        let source = source(args, output).await?;
+        let local = Local::start(&source.path, Arc::new(Stderr)).await?;
+        let revision = Arc::new(revision(args, source, &local)?);
         let target = local.engine.target(revision.clone());
         let call = call(request(args, revision.abi)?);
         match local.engine.invoke(&target, call).await {
@@ -85,7 +100,23 @@ pub(crate) fn runtime() -> Result<Runtime, CommandError> {
         .map_err(|error| CommandError::failure(format!("the runtime can't start: {error}")))
 }
 
-fn revision(args: &Args, local: &Local) -> Result<Revision, CommandError> {
+async fn source(args: &Args, output: &mut Output) -> Result<Source, CommandError> {
+    let place = Place::of(&args.source)?;
+    let Some(fetched) = fetch(&place, &args.registry, output).await? else {
+        let path = PathBuf::from(&args.source);
+        let program = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        return Ok(Source { path, program, run: Run::default(), _fetched: None });
+    };
+    let (module, run) =
+        module_of(&fetched.pulled).map_err(|error| pull_failure(&args.source, &error))?;
+    for warning in warnings(&fetched.pulled, run) {
+        output.note(format_args!("warning: {warning}"));
+    }
+    let (path, program, run) = (module.file.path.clone(), module.name.clone(), run.clone());
+    Ok(Source { path, program, run, _fetched: Some(fetched) })
+}
+
+fn revision(args: &Args, source: Source, local: &Local) -> Result<Revision, CommandError> {
     let artifact = &local.artifact;
     let abi = args.abi.unwrap_or_else(|| artifact.abi());
     if !artifact.abis.contains(&abi) {
@@ -105,9 +136,18 @@ fn revision(args: &Args, local: &Local) -> Result<Revision, CommandError> {
         })?;
         template.env.push((name.to_owned(), value.to_owned()));
     }
-    let program = args.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    template.complete(source.run.args, source.run.env);
+    let program = source.program;
     let function = FunctionName::parse("run").map_err(|e| CommandError::failure(e.to_string()))?;
-    Ok(Revision { function, number: 1, digest: artifact.digest, program, abi, template })
+    Ok(Revision {
+        function,
+        number: 1,
+        digest: artifact.digest,
+        image: None,
+        program,
+        abi,
+        template,
+    })
 }
 
 fn request(args: &Args, abi: Abi) -> Result<Request<Full<Bytes>>, CommandError> {

@@ -4,6 +4,7 @@
 mod access;
 mod calls;
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use dhow_gateway::scrape;
 use dhow_gateway::table::Table;
 use dhow_http::{Config as FrontConfig, Server};
 use dhow_store::backup::copy::Copier;
-use dhow_store::blobs::BlobStore;
+use dhow_store::blobs::{BlobStore, Room};
 use dhow_store::catalog::EmbeddedCatalog;
 use dhow_store::folder::DataFolder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,6 +37,8 @@ use crate::cli::error::CommandError;
 use crate::cli::output::Output;
 use crate::cli::settings::Settings;
 use crate::cli::{self, apply};
+use crate::images::server::ServerImages;
+use crate::images::{self, RegistryArgs};
 use crate::local::this_program;
 use crate::modules;
 
@@ -82,6 +85,11 @@ pub struct Args {
     /// The most bytes of a module
     #[arg(long, value_name = "SIZE", default_value = "64Mi", value_parser = |text: &str| parse_bytes(text))]
     module_size: u64,
+    /// Bytes of all modules together; what no revision needs makes room
+    #[arg(long, value_name = "SIZE", default_value = "20Gi", value_parser = |text: &str| parse_bytes(text))]
+    store_size: u64,
+    #[command(flatten)]
+    registry: RegistryArgs,
     /// Connections at once
     #[arg(long, value_name = "N", default_value = "10000")]
     connections: NonZeroUsize,
@@ -162,7 +170,8 @@ async fn serve(
 ) -> Result<(), CommandError> {
     let folder = Arc::new(DataFolder::open(data).map_err(failure)?);
     let catalog = Arc::new(EmbeddedCatalog::open(&folder).map_err(failure)?);
-    let blobs = Arc::new(BlobStore::open(&folder).map_err(failure)?);
+    let blobs = Arc::new(BlobStore::open(&folder, room(args, &catalog)).map_err(failure)?);
+    let images = Arc::new(server_images(args, data, &catalog, &blobs)?);
     let metrics = Metrics::new();
     let logs = Logs::start(logs::Config::new(data.join("logs")), &metrics).map_err(failure)?;
     let observer = Observer::new(metrics.clone(), logs.clone());
@@ -182,6 +191,7 @@ async fn serve(
     tokio::spawn(stop.clone().run_until_cancelled_owned(collect(
         catalog.clone(),
         blobs.clone(),
+        images.clone(),
         engine.clone(),
     )));
 
@@ -203,12 +213,14 @@ async fn serve(
     let front = Server::start(vec![ports.gateway], gateway, front_config(args)).map_err(failure)?;
     metrics.set_connections(Box::new(front.connections()));
     let tokens = catalog.clone();
-    let needed = catalog.digests().await.map_err(failure)?;
+    let needed = catalog.digests().map_err(failure)?;
     modules::check(needed, blobs.clone(), catalog.clone()).map_err(failure)?;
     let api = admin::router(Admin {
+        secrets: catalog.clone(),
         catalog: catalog.clone(),
         intake: Arc::new(engine),
         uploads: blobs.clone(),
+        images,
         backup: Arc::new(Copier::new(folder, (*blobs).clone(), vec![catalog.clone()])),
         calls: Arc::new(calls.queue.clone()),
         observer,
@@ -295,26 +307,48 @@ async fn follow(catalog: Arc<EmbeddedCatalog>, table: Arc<Table<Engine>>, engine
 }
 
 /// Removes modules, and code compiled of them, that no revision needs any more, now and then.
-async fn collect(catalog: Arc<EmbeddedCatalog>, blobs: Arc<BlobStore>, engine: Engine) {
+async fn collect(
+    catalog: Arc<EmbeddedCatalog>,
+    blobs: Arc<BlobStore>,
+    images: Arc<ServerImages>,
+    engine: Engine,
+) {
     loop {
-        match catalog.digests().await {
-            Ok(needed) => {
-                let (blobs, engine) = (blobs.clone(), engine.clone());
-                let collected = tokio::task::spawn_blocking(move || {
-                    let now = SystemTime::now();
-                    blobs.collect(&needed, COLLECT_EVERY, now)?;
-                    engine.collect(&needed, COLLECT_EVERY, now)
-                });
-                match collected.await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => tracing::warn!(%error, "unused code can't be collected"),
-                    Err(error) => tracing::error!(%error, "collecting unused code broke off"),
-                }
-            }
-            Err(error) => tracing::warn!(%error, "the catalog can't say which blobs it needs"),
+        let (catalog, blobs) = (catalog.clone(), blobs.clone());
+        let (images, engine) = (images.clone(), engine.clone());
+        let collected = tokio::task::spawn_blocking(move || {
+            let (needed, now) = (catalog.digests().map_err(io::Error::other)?, SystemTime::now());
+            blobs.collect(&needed, COLLECT_EVERY, now)?;
+            engine.collect(&needed, COLLECT_EVERY, now)?;
+            images.collect(now)
+        });
+        match collected.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "unused code can't be collected"),
+            Err(error) => tracing::error!(%error, "collecting unused code broke off"),
         }
         tokio::time::sleep(COLLECT_EVERY).await;
     }
+}
+
+/// What is kept of modules.
+fn room(args: &Args, catalog: &Arc<EmbeddedCatalog>) -> Room {
+    let catalog = catalog.clone();
+    let needed = move || catalog.digests().map_err(io::Error::other);
+    Room { most: args.store_size, needed: Box::new(needed) }
+}
+
+fn server_images(
+    args: &Args,
+    data: &Path,
+    catalog: &Arc<EmbeddedCatalog>,
+    blobs: &Arc<BlobStore>,
+) -> Result<ServerImages, CommandError> {
+    let (secrets, uploads) = (catalog.clone(), blobs.clone());
+    let (registry, keychain) = (args.registry.registry()?, images::keychain());
+    let staging = data.join("pulling");
+    ServerImages::open(registry, keychain, secrets, uploads, staging.clone(), args.module_size)
+        .map_err(|error| failure(format!("{} can't be made: {error}", staging.display())))
 }
 
 /// Applies `--apply` as a client would, to the server that has just started.

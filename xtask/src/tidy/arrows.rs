@@ -42,7 +42,8 @@ const FEATURE: &[&str] = &["dhow-core", "dhow-dialects", "dhow-guest", "dhow-htt
 const FOR_TESTS: &str = "dhow-testkit";
 
 /// What the vocabulary may use of others, so that it stays without I/O, clock and runtime.
-const CORE_MAY_USE: &[&str] = &["bytes", "http", "http-body", "futures-core", "thiserror"];
+const CORE_MAY_USE: &[&str] =
+    &["bytes", "http", "http-body", "futures-core", "thiserror", "zeroize"];
 
 /// Crates of text and values alone, and what would end that, however far down the tree it is.
 const PURE: &[&str] = &["dhow-core", "dhow-dialects", "dhow-guest"];

@@ -1,7 +1,7 @@
 //! A document as a Function, or everything that is wrong with it.
 
 use dhow_core::abi::{Abi, Io};
-use dhow_core::function::{Function, Source, Template};
+use dhow_core::function::{Function, ImageSource, Source, Template};
 use dhow_core::limits::ARGS_AND_ENV;
 use dhow_core::name::{FunctionName, Label};
 use serde_json::Value;
@@ -32,7 +32,12 @@ const SPEC: Known = Known {
     ],
     unsupported: &["secrets", "mounts", "network", "triggers", "scale"],
 };
-const SOURCE: Known = Known { fields: &["path", "blob", "program"], unsupported: &["image"] };
+const SOURCE: Known =
+    Known { fields: &["path", "blob", "program", "image", "pullSecrets"], unsupported: &[] };
+/// The ways in which a source says where the code is; one of them holds.
+const PLACES: [&str; 3] = ["path", "blob", "image"];
+/// Bytes of an image's reference.
+const MOST_REFERENCE: usize = 1024;
 const VARIABLE: Known = Known { fields: &["name", "value"], unsupported: &[] };
 
 /// Reads one document. One that names no namespace means the default one.
@@ -145,25 +150,61 @@ fn check_texts(metadata: &Object<'_>, field: &str, problems: &mut Vec<FieldError
 
 fn source(said: &Object<'_>, problems: &mut Vec<FieldError>) -> Option<Source> {
     let program = said.parsed("program", program, problems);
-    if said.get("path").is_some() && said.get("blob").is_some() {
-        let message = "has both `path` and `blob`; the code comes from one place";
-        problems.push(FieldError::new(said.at("blob"), message));
-        None
-    } else if said.get("path").is_some() {
-        if said.get("program").is_some() {
-            let message = "stands beside `blob` only; a file has its name already";
-            problems.push(FieldError::new(said.at("program"), message));
-        }
-        said.parsed("path", path, problems).map(Source::Path)
-    } else if said.get("blob").is_some() {
-        said.parsed("blob", str::parse, problems).map(|digest| Source::Blob { digest, program })
-    } else {
-        if said.get("image").is_none() {
-            let message = "is missing; it is the file of a module, beside the manifest";
-            problems.push(FieldError::new(said.at("path"), message));
-        }
-        None
+    let pull_secrets = pull_secrets(said, problems);
+    let mut places = PLACES.into_iter().filter(|place| said.get(place).is_some());
+    let place = places.next();
+    if let (Some(first), Some(second)) = (place, places.next()) {
+        let message = format!("has both `{first}` and `{second}`; the code comes from one place");
+        problems.push(FieldError::new(said.at(second), message));
+        return None;
     }
+    if said.get("program").is_some() && place != Some("blob") {
+        let message = "stands beside `blob` only; files and images have their names already";
+        problems.push(FieldError::new(said.at("program"), message));
+    }
+    if said.get("pullSecrets").is_some() && place != Some("image") {
+        let message = "stands beside `image` only";
+        problems.push(FieldError::new(said.at("pullSecrets"), message));
+    }
+    match place {
+        Some("path") => said.parsed("path", path, problems).map(Source::Path),
+        Some("blob") => {
+            said.parsed("blob", str::parse, problems).map(|digest| Source::Blob { digest, program })
+        }
+        Some(_) => said
+            .parsed("image", image, problems)
+            .map(|reference| Source::Image(ImageSource { reference, pull_secrets })),
+        None => {
+            let message = "is missing; it is the file of a module, beside the manifest, or say \
+                           `image` with a reference";
+            problems.push(FieldError::new(said.at("path"), message));
+            None
+        }
+    }
+}
+
+/// What a reference is made of is judged by whoever pulls it.
+fn image(text: &str) -> Result<String, &'static str> {
+    match text {
+        "" => Err("is empty; it is HOST/PATH:TAG"),
+        _ if text.len() > MOST_REFERENCE => Err("is longer than any reference of an image"),
+        _ if text.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+            Err("has a blank in it; it is HOST/PATH:TAG")
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
+fn pull_secrets(said: &Object<'_>, problems: &mut Vec<FieldError>) -> Vec<Label> {
+    let mut secrets = Vec::new();
+    for (path, value) in said.list("pullSecrets", problems) {
+        let Some(text) = fields::text(&path, value, problems) else { continue };
+        match text.parse() {
+            Ok(name) => secrets.push(name),
+            Err(error) => problems.push(FieldError::new(path, format!("{error}"))),
+        }
+    }
+    secrets
 }
 
 fn path(text: &str) -> Result<String, &'static str> {

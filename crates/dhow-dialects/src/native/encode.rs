@@ -1,7 +1,8 @@
 //! A Function as a document.
 
-use dhow_core::function::{Function, Source, Template};
+use dhow_core::function::{Function, ImageSource, Source, Template};
 use dhow_core::limits::Limits;
+use dhow_core::name::Label;
 use dhow_core::quantity::{print_bytes, print_cpu, print_duration};
 use dhow_core::route::Route;
 use http::Method;
@@ -56,6 +57,13 @@ fn source(source: &Source) -> Value {
         Source::Blob { digest, program: None } => json!({"blob": digest.to_string()}),
         Source::Blob { digest, program: Some(program) } => {
             json!({"blob": digest.to_string(), "program": program})
+        }
+        Source::Image(ImageSource { reference, pull_secrets }) => {
+            let mut written = json!({"image": reference});
+            if !pull_secrets.is_empty() {
+                written["pullSecrets"] = pull_secrets.iter().map(Label::as_str).collect();
+            }
+            written
         }
     }
 }

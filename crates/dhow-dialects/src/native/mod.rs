@@ -1,8 +1,8 @@
 //! dhow's own format: the document `Function` of the group `dhow.dev`.
 //!
 //! `metadata.labels` and `metadata.annotations` are taken and not kept: a Function has no place
-//! for them. What the format has and this version does not run (`source.image`, `secrets`,
-//! `mounts`, `network`, `triggers`, `scale`, `placement: pod`, the ABIs `spin`, `actor` and
+//! for them. What the format has and this version does not run (`secrets`, `mounts`,
+//! `network`, `triggers`, `scale`, `placement: pod`, the ABIs `spin`, `actor` and
 //! `server`) is refused by name, never passed over.
 
 mod asynchronous;

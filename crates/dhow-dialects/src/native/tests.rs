@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dhow_core::abi::{Abi, Io};
 use dhow_core::digest::Digest;
-use dhow_core::function::{Function, Reuse, Source, Template};
+use dhow_core::function::{Function, ImageSource, Reuse, Source, Template};
 use dhow_core::limits::{self, Bounds, Limits};
 use dhow_core::name::FunctionName;
 use dhow_core::queue::{self, AsyncPolicy, RetryPolicy};
@@ -225,11 +225,29 @@ fn what_this_version_does_not_run_is_refused_by_name() {
         assert_eq!(at, path);
         assert!(message.ends_with("is not supported by this version of dhow"), "{message}");
     }
-    let image = GOOD.replace("path: a.wasm", "image: registry.example/a:v1");
-    let (at, message) = problem(&image);
-    assert_eq!(at, "spec.source.image");
-    assert!(message.ends_with("is not supported by this version of dhow"), "{message}");
     assert!(parse_documents(&with_spec("placement: pool, secrets: null")).is_ok());
+}
+
+#[test]
+fn an_image_is_a_source_of_its_own() {
+    let source = |text: &str| GOOD.replace("path: a.wasm", text);
+    let text = source("image: registry.example/a:v1, pullSecrets: [one, two]");
+    let read = parse_documents(&text).unwrap().remove(0);
+    let pull_secrets = ["one", "two"].map(|name| name.parse().unwrap()).to_vec();
+    let reference = "registry.example/a:v1".to_owned();
+    assert_eq!(read.source, Source::Image(ImageSource { reference, pull_secrets }));
+    for (text, path, part) in [
+        ("image: a, path: b", "spec.source.image", "has both `path` and `image`"),
+        ("image: a, program: b", "spec.source.program", "beside `blob` only"),
+        ("path: a, pullSecrets: [b]", "spec.source.pullSecrets", "beside `image` only"),
+        ("image: a, pullSecrets: [B]", "spec.source.pullSecrets[0]", "not allowed"),
+        ("image: 'a b'", "spec.source.image", "has a blank"),
+        ("image: ''", "spec.source.image", "is empty"),
+    ] {
+        let (at, message) = problem(&source(text));
+        assert_eq!(at, path, "{text}");
+        assert!(message.contains(part), "{text}: {message}");
+    }
 }
 
 #[test]
@@ -400,6 +418,12 @@ fn any_source() -> impl Strategy<Value = Source> {
         (any::<[u8; 32]>(), prop::option::of("[^/\0]{1,20}")).prop_map(|(bytes, program)| {
             Source::Blob { digest: Digest::from_bytes(bytes), program }
         }),
+        ("[a-z:/@.]{1,20}", prop::collection::vec("[a-z]{1,5}", 0..3)).prop_map(
+            |(reference, secrets)| {
+                let pull_secrets = secrets.iter().map(|name| name.parse().unwrap()).collect();
+                Source::Image(ImageSource { reference, pull_secrets })
+            }
+        ),
     ]
 }
 

@@ -66,7 +66,12 @@ async fn store(admin: &Admin, body: Body) -> Result<Digest, ApiError> {
     let (back, returned) = oneshot::channel();
     let lent = Lent { body, back: Some(back) };
     let stored = admin.uploads.put(Box::pin(lent), admin.upload_limit).await;
-    if let Err(UploadError::TooLarge { .. } | UploadError::Full | UploadError::Io(_)) = &stored
+    if let Err(
+        UploadError::TooLarge { .. }
+        | UploadError::Full
+        | UploadError::OverBudget { .. }
+        | UploadError::Io(_),
+    ) = &stored
         && let Ok(rest) = returned.await
     {
         // A connection that is closed on a client that still sends loses the answer.

@@ -7,10 +7,11 @@ use axum::routing::{self, MethodRouter};
 use bytes::Bytes;
 use dhow_core::abi::{Abi, Io};
 use dhow_core::digest::Digest;
-use dhow_core::function::{Deployed, Function, Revision, Source};
+use dhow_core::function::{Deployed, Function, Revision, Source, Template};
+use dhow_core::limits::ARGS_AND_ENV;
 use dhow_core::name::FunctionName;
 use dhow_core::plan::routes;
-use dhow_core::ports::{Artifact, CatalogError, NewRevision};
+use dhow_core::ports::{Artifact, CatalogError, NewRevision, Pulled};
 use dhow_dialects::document;
 use dhow_dialects::native;
 use dhow_dialects::problem::FieldError;
@@ -47,8 +48,7 @@ async fn deploy(
     manifest: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<FunctionStatus>), ApiError> {
     let Query(DeployQuery { dry_run }) = query?;
-    let function = read(&manifest?, &name)?;
-    let (digest, program) = code(&function)?;
+    let Code { function, digest, program } = code(&admin, read(&manifest?, &name)?).await?;
     let artifact = admin.intake.admit(&digest, &|_| {}).await?;
     let abi = fit(&function, &artifact)?;
     let _turn = admin.changing.lock().await;
@@ -92,12 +92,32 @@ fn read(manifest: &[u8], name: &FunctionName) -> Result<Function, ApiError> {
     }
 }
 
-/// The module, and the file name that it came under or might have.
-fn code(function: &Function) -> Result<(Digest, String), ApiError> {
+/// A function, its module, and the file name that this came under or might have.
+struct Code {
+    function: Function,
+    digest: Digest,
+    program: String,
+}
+
+/// Makes sure that the code is held. An image is pulled, and what it says about its module is said
+/// where the manifest is silent.
+async fn code(admin: &Admin, mut function: Function) -> Result<Code, ApiError> {
     match &function.source {
         Source::Blob { digest, program } => {
-            let program = program.clone();
-            Ok((*digest, program.unwrap_or_else(|| format!("{}.wasm", function.name.name))))
+            let (digest, program) = (*digest, program.clone());
+            let program = program.unwrap_or_else(|| format!("{}.wasm", function.name.name));
+            Ok(Code { function, digest, program })
+        }
+        Source::Image(image) => {
+            let pulled = admin.images.pull(&function.name.namespace, image, &|_| {}).await?;
+            let Pulled { image, format: _, blob, program, args, env, warnings } = pulled;
+            for warning in warnings {
+                tracing::info!(function = %function.name, image = image.reference, "{warning}");
+            }
+            function.source = Source::Image(image);
+            function.template.complete(args, env);
+            check_words(&function.template)?;
+            Ok(Code { function, digest: blob, program })
         }
         Source::Path(_) => {
             let message = "is a file of the client's; upload it to /api/v1/artifacts and say \
@@ -106,6 +126,23 @@ fn code(function: &Function) -> Result<(Digest, String), ApiError> {
             Err(ApiError::invalid("the manifest names no code that the server holds", vec![field]))
         }
     }
+}
+
+/// What a manifest is held to, for what an image added.
+fn check_words(template: &Template) -> Result<(), ApiError> {
+    let args = template.args.iter().map(|arg| arg.len() + 1).sum::<usize>();
+    let env = template.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>();
+    let texts = template.args.iter().chain(template.env.iter().flat_map(|(n, v)| [n, v]));
+    let message = if args + env > ARGS_AND_ENV {
+        let bytes = args + env;
+        format!("has with the manifest {bytes} bytes of args and env; at most {ARGS_AND_ENV}")
+    } else if texts.into_iter().any(|text| text.contains('\0')) {
+        "has a NUL in its arguments or variables".to_owned()
+    } else {
+        return Ok(());
+    };
+    let field = FieldError::new("spec.source.image", message);
+    Err(ApiError::unfit("bad-manifest", field, "build the image with less of them"))
 }
 
 /// How the module is called, if it is what the manifest takes it for.
@@ -169,7 +206,12 @@ fn check_routes(admin: &Admin, function: &Function) -> Result<(), CatalogError> 
 /// What a dry run would have made, without the number and the time that only a write gives.
 fn planned(new: NewRevision) -> Deployed {
     let NewRevision { function, digest, program, abi, now_ms: _ } = new;
-    let Function { name, source: _, abi: _, template, routes } = function;
-    let revision = Revision { function: name.clone(), number: 0, digest, program, abi, template };
+    let Function { name, source, abi: _, template, routes } = function;
+    let image = match source {
+        Source::Image(image) => Some(image),
+        Source::Path(_) | Source::Blob { .. } => None,
+    };
+    let function = name.clone();
+    let revision = Revision { function, number: 0, digest, image, program, abi, template };
     Deployed { name, revision: revision.into(), routes, version: 0, deployed_ms: 0 }
 }

@@ -171,6 +171,12 @@ impl From<UploadError> for ApiError {
                 ..Self::too_large(most)
             },
             UploadError::Full => Self::storage_full(),
+            UploadError::OverBudget { .. } => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "storage-full",
+                error.to_string(),
+                "delete functions that are not needed, or start dhow with a larger --store-size",
+            ),
             UploadError::Body(_) => {
                 Self::invalid(format!("the upload is not whole: {error}"), vec![])
             }

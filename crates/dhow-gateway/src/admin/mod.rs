@@ -10,7 +10,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{self, MethodRouter};
-use dhow_core::ports::{Backup, BoxFuture, CallQueue, Catalog, Intake, Tokens, Uploads};
+use dhow_core::ports::{
+    Backup, BoxFuture, CallQueue, Catalog, Images, Intake, Secrets, Tokens, Uploads,
+};
 use http::Method;
 use tokio::sync::Mutex;
 
@@ -25,12 +27,14 @@ pub(crate) mod credentials;
 mod deploy;
 mod error;
 mod functions;
+mod images;
 mod logs;
 mod ndjson;
 mod need;
 pub(crate) mod origin;
 mod path;
 mod queue;
+mod secrets;
 mod serve;
 mod time;
 mod tokens;
@@ -53,6 +57,10 @@ pub struct Admin {
     pub backup: Arc<dyn Backup>,
     /// Asynchronous calls.
     pub calls: Arc<dyn CallQueue>,
+    /// Gets modules from registries.
+    pub images: Arc<dyn Images>,
+    /// What is kept for functions and not shown.
+    pub secrets: Arc<dyn Secrets>,
     /// What calls did.
     pub observer: Observer,
     /// What guests wrote.
@@ -96,6 +104,9 @@ fn endpoints() -> Vec<(Method, &'static str, MethodRouter<Admin>)> {
     const FUNCTION: &str = "/api/v1/namespaces/{namespace}/functions/{name}";
     const REVISIONS: &str = "/api/v1/namespaces/{namespace}/functions/{name}/revisions";
     const OUTCOMES: &str = "/api/v1/namespaces/{namespace}/functions/{name}/outcomes";
+    const IMAGES: &str = "/api/v1/namespaces/{namespace}/images";
+    const SECRETS: &str = "/api/v1/namespaces/{namespace}/secrets";
+    const SECRET: &str = "/api/v1/namespaces/{namespace}/secrets/{name}";
     const LOGS: &str = "/api/v1/namespaces/{namespace}/functions/{name}/logs";
     const CALLS: &str = "/api/v1/calls";
     const CALL: &str = "/api/v1/calls/{call}";
@@ -106,6 +117,11 @@ fn endpoints() -> Vec<(Method, &'static str, MethodRouter<Admin>)> {
         (Method::GET, "/api/v1/openapi.json", routing::get(about::openapi)),
         (Method::POST, "/api/v1/artifacts", routing::post(artifacts::upload)),
         (Method::GET, "/api/v1/backup", routing::get(backup::archive)),
+        (Method::POST, IMAGES, images::route()),
+        (Method::GET, "/api/v1/secrets", routing::get(secrets::list)),
+        (Method::GET, SECRETS, routing::get(secrets::list_of_namespace)),
+        (Method::PUT, SECRET, secrets::route()),
+        (Method::DELETE, SECRET, routing::delete(secrets::delete)),
         (Method::GET, "/api/v1/functions", routing::get(functions::list)),
         (Method::GET, FUNCTION, routing::get(functions::show)),
         (Method::PUT, FUNCTION, deploy::route()),

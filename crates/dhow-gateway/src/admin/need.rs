@@ -45,7 +45,7 @@ impl Need {
             // What they answer is of the namespaces alone that the sender may see.
             ["api", "v1", "functions"] if reads => Self::Grant(Scope::Read, Where::Somewhere),
             // Code that no function has is of no namespace yet.
-            ["api", "v1", "artifacts" | "images"] => Self::Grant(Scope::Deploy, Where::Somewhere),
+            ["api", "v1", "artifacts"] => Self::Grant(Scope::Deploy, Where::Somewhere),
             // Whose they are is asked where they are found.
             ["api", "v1", "calls", ..] => {
                 let scope = if reads { Scope::Read } else { Scope::Deploy };

@@ -1,4 +1,4 @@
-//! The function that a path names.
+//! The function or the namespace that a path names.
 
 use axum::extract::{FromRequestParts, Path};
 use dhow_core::name::{FunctionName, Label};
@@ -20,6 +20,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
             namespace: label("namespace", &namespace)?,
             name: label("name", &name)?,
         }))
+    }
+}
+
+/// `{namespace}` of a path that has nothing else.
+pub(super) struct Namespace(pub(super) Label);
+
+impl<S: Send + Sync> FromRequestParts<S> for Namespace {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Path(namespace) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| ApiError::invalid(rejection.body_text(), vec![]))?;
+        Ok(Self(label("namespace", &namespace)?))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dhow_core::abi::Abi;
 use dhow_core::function::{Deployed, Function, Revision, Source};
 use dhow_core::outcome::Outcome;
-use dhow_core::ports::{self, Progress, Refusal, Stream};
+use dhow_core::ports::{self, Progress, Pulled, Refusal, Stream, Transfer};
 use dhow_core::queue::CallView;
 use dhow_core::route::Route;
 use dhow_core::token::Token;
@@ -59,6 +59,9 @@ pub(super) struct FunctionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     io: Option<&'static str>,
     digest: String,
+    /// Where the code came from, pinned to the digest of its manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
     program: String,
     /// Absent in the answer to a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,6 +97,8 @@ pub(super) struct RevisionStatus {
     /// Whether it is the one that answers.
     current: bool,
     digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
     program: String,
     abi: &'static str,
     /// The native `spec`, without routes: those are the function's.
@@ -193,6 +198,8 @@ pub(super) struct NewToken {
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub(super) enum ArtifactEvent {
+    Pulling { blob: String, received: u64, size: u64 },
+    Warning { message: String },
     Inspecting,
     Compiling { ms: u64 },
     Cached,
@@ -210,9 +217,28 @@ pub(super) struct Artifact {
     abis: Vec<&'static str>,
     imports: Vec<String>,
     exports: Vec<String>,
-    /// As the upload said it: what a manifest's `spec.source.program` shall be.
+    /// As the upload or the image said it: what a manifest's `spec.source.program` shall be.
     #[serde(skip_serializing_if = "Option::is_none")]
     program: Option<String>,
+    /// Where it came from, if it was pulled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<Image>,
+}
+
+/// What an image says about its module.
+#[derive(Debug, Serialize)]
+struct Image {
+    /// Pinned to the digest of its manifest: what a manifest's `spec.source.image` shall be.
+    reference: String,
+    format: &'static str,
+    args: Vec<String>,
+    env: Vec<Variable>,
+}
+
+#[derive(Debug, Serialize)]
+struct Variable {
+    name: String,
+    value: String,
 }
 
 impl From<ApiError> for Problem {
@@ -243,6 +269,7 @@ impl FunctionStatus {
             abi: revision.abi.as_str(),
             io: (revision.abi == Abi::Command).then(|| revision.template.io.as_str()),
             digest: revision.digest.to_string(),
+            image: reference(revision),
             program: revision.program.clone(),
             deployed: (*deployed_ms != 0).then(|| rfc3339(*deployed_ms)),
             routes: routes.iter().map(RouteStatus::from).collect(),
@@ -273,6 +300,7 @@ impl RevisionStatus {
             revision: revision.number,
             current,
             digest: revision.digest.to_string(),
+            image: reference(revision),
             program: revision.program.clone(),
             abi: revision.abi.as_str(),
             spec: manifest["spec"].take(),
@@ -398,6 +426,13 @@ impl LogLine {
     }
 }
 
+impl From<Transfer> for ArtifactEvent {
+    fn from(transfer: Transfer) -> Self {
+        let Transfer { blob, received, size } = transfer;
+        Self::Pulling { blob: blob.to_string(), received, size }
+    }
+}
+
 impl From<Progress> for ArtifactEvent {
     fn from(progress: Progress) -> Self {
         match progress {
@@ -428,20 +463,30 @@ impl Artifact {
             imports,
             exports,
             program,
+            image: None,
         }
     }
+
+    pub(super) fn of_image(artifact: ports::Artifact, pulled: Pulled) -> Self {
+        let Pulled { image, format, blob: _, program, args, env, warnings: _ } = pulled;
+        let env = env.into_iter().map(|(name, value)| Variable { name, value }).collect();
+        let image = Image { reference: image.reference, format, args, env };
+        Self { image: Some(image), ..Self::new(artifact, Some(program)) }
+    }
+}
+
+fn reference(revision: &Revision) -> Option<String> {
+    revision.image.as_ref().map(|image| image.reference.clone())
 }
 
 /// What would be deployed again as this revision.
 fn function(revision: &Revision, routes: Vec<Route>) -> Function {
-    let Revision { function, number: _, digest, program, abi, template } = revision;
-    Function {
-        name: function.clone(),
-        source: Source::Blob { digest: *digest, program: Some(program.clone()) },
-        abi: Some(*abi),
-        template: template.clone(),
-        routes,
-    }
+    let Revision { function, number: _, digest, image, program, abi, template } = revision;
+    let source = match image {
+        Some(image) => Source::Image(image.clone()),
+        None => Source::Blob { digest: *digest, program: Some(program.clone()) },
+    };
+    Function { name: function.clone(), source, abi: Some(*abi), template: template.clone(), routes }
 }
 
 fn micros(duration: Duration) -> u64 {

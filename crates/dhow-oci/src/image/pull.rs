@@ -343,17 +343,41 @@ async fn fetch_all<'d>(
     // The same blob may be several layers. One that states two sizes fails by one of them.
     let mut different: BTreeMap<(Digest, u64), &Descriptor> = BTreeMap::new();
     different.extend(blobs.map(|blob| ((blob.digest, blob.size), blob)));
-    stream::iter(different.into_values())
-        .map(async |blob| Ok((blob.digest, fetch(source, blob, ask).await?)))
+    // Owned, so that the future of a pull is one that any thread may run.
+    let different: Vec<Descriptor> = different.into_values().cloned().collect();
+    stream::iter(different)
+        .map(|blob| async move { Ok((blob.digest, fetch(source, &blob, ask).await?)) })
         .buffer_unordered(AT_ONCE)
         .try_collect()
         .await
 }
 
 async fn fetch(source: &dyn Source, blob: &Descriptor, ask: &Ask) -> Result<PathBuf, PullError> {
+    if let Some(path) = left(blob, ask).await? {
+        (ask.hear)(blob, blob.size);
+        return Ok(path);
+    }
     let mut incoming = Incoming::create(blob, &ask.staging, Arc::clone(&ask.hear)).await?;
     source.blob(blob, &mut incoming).await?;
     incoming.finish().await
+}
+
+/// The blob, if an earlier pull that broke off left it whole.
+async fn left(blob: &Descriptor, ask: &Ask) -> Result<Option<PathBuf>, PullError> {
+    let path = ask.staging.join(blob.digest.hex());
+    let (digest, size) = (blob.digest, blob.size);
+    blocking(move || {
+        let failed = "a part of the image can't be read";
+        let mut file = match std::fs::File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(PullError::io(failed))?,
+        };
+        let mut hash = Sha256::new();
+        let length = std::io::copy(&mut file, &mut hash).map_err(PullError::io(failed))?;
+        let is_it = length == size && Digest::from_bytes(hash.finalize().into()) == digest;
+        Ok(is_it.then_some(path))
+    })
+    .await
 }
 
 pub(crate) fn checked(

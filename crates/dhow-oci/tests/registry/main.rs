@@ -4,7 +4,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on ends there")]
 
-mod daemon;
 mod misbehaving;
 mod real;
 mod server;

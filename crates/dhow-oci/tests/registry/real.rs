@@ -11,8 +11,8 @@ use dhow_oci::image::incoming::Incoming;
 use dhow_oci::registry::{Content, Registry, RegistryConfig, Session};
 use serde_json::json;
 
-use crate::daemon::{Daemon, run};
 use crate::{config, descriptor, digest, noise, pull, session};
+use dhow_testkit::registry::{Daemon, run};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";

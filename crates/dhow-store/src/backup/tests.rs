@@ -12,7 +12,7 @@ use http_body_util::Full;
 
 use super::restore::{self, MAKING_ROOM, MOVING_IN, REPLACED, RestoreError};
 use super::{archive, copy};
-use crate::blobs::BlobStore;
+use crate::blobs::{BlobStore, Room};
 use crate::catalog::EmbeddedCatalog;
 use crate::catalog::tests::new;
 use crate::durable::System;
@@ -30,7 +30,7 @@ async fn archive_of(name: &str, module: &'static str) -> Vec<u8> {
 
 async fn fill(path: &Path, name: &str, module: &'static str) {
     let folder = Arc::new(DataFolder::open(path).unwrap());
-    let blobs = BlobStore::open(&folder).unwrap();
+    let blobs = BlobStore::open(&folder, Room::boundless()).unwrap();
     let stored = blobs.put(Full::new(Bytes::from(module)), 100).await.unwrap();
     let catalog = EmbeddedCatalog::open(&folder).unwrap();
     let mut function = new(name, 1, &[]);
@@ -41,8 +41,10 @@ async fn fill(path: &Path, name: &str, module: &'static str) {
 /// What is deployed in a folder, with the bytes of its modules.
 fn deployed(path: &Path) -> Vec<(String, String)> {
     let folder = Arc::new(DataFolder::open(path).unwrap());
-    let (catalog, blobs) =
-        (EmbeddedCatalog::open(&folder).unwrap(), BlobStore::open(&folder).unwrap());
+    let (catalog, blobs) = (
+        EmbeddedCatalog::open(&folder).unwrap(),
+        BlobStore::open(&folder, Room::boundless()).unwrap(),
+    );
     let functions = &catalog.snapshot().functions;
     let of = functions.iter().map(|function| {
         let module = fs::read_to_string(blobs.place(&function.revision.digest)).unwrap();

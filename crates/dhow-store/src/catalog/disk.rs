@@ -189,7 +189,7 @@ impl Disk {
     }
 
     /// One transaction that makes `version` of what is deployed.
-    fn write(
+    pub(super) fn write(
         &mut self,
         version: u64,
         change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
@@ -215,7 +215,7 @@ impl Disk {
         })
     }
 
-    fn with<T>(
+    pub(super) fn with<T>(
         &mut self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, redb::Error> {

@@ -6,6 +6,7 @@
 mod disk;
 mod format;
 mod records;
+mod secrets;
 mod tokens;
 
 use std::cmp::Ordering;
@@ -74,16 +75,14 @@ impl EmbeddedCatalog {
         self.0.snapshot.subscribe()
     }
 
-    /// The code that some revision needs: what a collection of blobs has to keep.
+    /// The code that some revision needs: what a collection of blobs has to keep. Reads the disk,
+    /// so call it where that holds up nobody.
     ///
     /// # Errors
     /// When the file can't be read.
-    pub async fn digests(&self) -> Result<HashSet<Digest>, CatalogError> {
-        self.blocking(|inner| {
-            let revisions = inner.disk.lock().all_revisions().map_err(storage)?;
-            decode_revisions(&revisions).map(|all| all.iter().map(|one| one.digest).collect())
-        })
-        .await
+    pub fn digests(&self) -> Result<HashSet<Digest>, CatalogError> {
+        let revisions = self.0.disk.lock().all_revisions().map_err(storage)?;
+        decode_revisions(&revisions).map(|all| all.iter().map(|one| one.digest).collect())
     }
 
     /// Runs `work`, which waits for the disk, where that holds up nobody. A caller that goes away
@@ -131,6 +130,10 @@ impl Inner {
             function: name.clone(),
             number: current.map_or(0, |current| current.revision.number),
             digest: new.digest,
+            image: match &new.function.source {
+                Source::Image(image) => Some(image.clone()),
+                Source::Path(_) | Source::Blob { .. } => None,
+            },
             program: new.program,
             abi: new.abi,
             template: new.function.template.clone(),
@@ -145,7 +148,10 @@ impl Inner {
         if same_revision.is_none() {
             revision.number = disk.last_number(&name).map_err(storage)? + 1;
         }
-        let source = Source::Blob { digest: new.digest, program: None };
+        let source = match &revision.image {
+            Some(image) => Source::Image(image.clone()),
+            None => Source::Blob { digest: new.digest, program: None },
+        };
         let record = FunctionRecord {
             revision: revision.number,
             deployed_ms: same_revision.map_or(new.now_ms, |same| same.deployed_ms),

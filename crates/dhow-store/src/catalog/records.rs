@@ -58,15 +58,20 @@ impl FunctionRecord {
 /// The bytes of `revision`; `told` is the ABI that the user wrote, which the manifest keeps apart
 /// from the one that was found.
 pub(super) fn encode_revision(revision: &Revision, told: Option<Abi>) -> Vec<u8> {
+    let source = match &revision.image {
+        Some(image) => Source::Image(image.clone()),
+        None => Source::Blob { digest: revision.digest, program: None },
+    };
     let function = Function {
         name: revision.function.clone(),
-        source: Source::Blob { digest: revision.digest, program: None },
+        source,
         abi: told,
         template: revision.template.clone(),
         routes: vec![],
     };
     json!({
         "abi": revision.abi.as_str(),
+        "digest": revision.digest.to_string(),
         "program": revision.program,
         "manifest": native::encode(&function),
     })
@@ -78,13 +83,19 @@ pub(super) fn encode_revision(revision: &Revision, told: Option<Abi>) -> Vec<u8>
 pub(super) fn decode_revision(number: u64, bytes: &[u8]) -> Result<Revision, String> {
     let record = parse(bytes)?;
     let function = manifest(&record)?;
-    let Source::Blob { digest, .. } = function.source else {
-        return Err("its source is not a blob".to_owned());
+    let (digest, image) = match function.source {
+        Source::Blob { digest, .. } => (digest, None),
+        Source::Image(image) => {
+            let digest = text(&record, "digest")?.parse();
+            (digest.map_err(|error| format!("`digest`: {error}"))?, Some(image))
+        }
+        Source::Path(_) => return Err("its source is a path".to_owned()),
     };
     Ok(Revision {
         function: function.name,
         number,
         digest,
+        image,
         program: text(&record, "program")?.to_owned(),
         abi: text(&record, "abi")?.parse().map_err(|error| format!("`abi`: {error}"))?,
         template: function.template,

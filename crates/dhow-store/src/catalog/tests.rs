@@ -182,7 +182,7 @@ async fn old_revisions_are_forgotten_and_their_code_with_them() {
     let kept = numbers(&catalog, "a").await;
     assert_eq!(kept.len() as u64, disk::MOST_REVISIONS);
     assert_eq!(*kept.last().unwrap(), 4);
-    let digests = catalog.digests().await.unwrap();
+    let digests = catalog.digests().unwrap();
     assert_eq!(digests.len() as u64, disk::MOST_REVISIONS);
     assert!(!digests.contains(&Digest::from_bytes([2; 32])));
     assert!(digests.contains(&Digest::from_bytes([3; 32])));

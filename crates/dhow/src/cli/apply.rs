@@ -16,6 +16,7 @@ use super::error::CommandError;
 use super::output::Output;
 use super::settings::Settings;
 use super::upload::{self, Module, Taken};
+use crate::images::place::Place;
 
 /// What was typed.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -43,24 +44,24 @@ pub(super) struct Declared {
 /// else deployed in between or its disk is full, those before it are deployed and named.
 pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), CommandError> {
     let declared = read(&args.files, &settings.namespace())?;
-    let modules = open_modules(&declared)?;
+    let modules = open_modules(&declared, output)?;
 
     let client = Client::new(settings);
     let mut taken: HashMap<PathBuf, Taken> = HashMap::new();
     for (path, module) in modules {
         taken.insert(path, module.upload(&client, output)?);
     }
-    let functions: Vec<Function> = declared
-        .into_iter()
-        .map(|one| {
-            let taken = module_path(&one).and_then(|path| taken.get(&path).cloned());
-            let mut function = one.function;
-            if let Some(taken) = taken {
-                function.source = taken.source();
-            }
-            function
-        })
-        .collect();
+    let mut functions = Vec::with_capacity(declared.len());
+    for one in declared {
+        let taken = module_path(&one).and_then(|path| taken.get(&path).cloned());
+        let mut function = one.function;
+        match taken {
+            Some(taken) => taken.give(&mut function),
+            None => upload::pull(&mut function, &client, output)
+                .map_err(|error| naming(&function.name, error))?,
+        }
+        functions.push(function);
+    }
     for function in &functions {
         upload::rehearse(function, &client).map_err(|error| naming(&function.name, error))?;
     }
@@ -191,12 +192,15 @@ fn text(reader: impl Read, shown: &str) -> Result<String, CommandError> {
 fn module_path(one: &Declared) -> Option<PathBuf> {
     match &one.function.source {
         Source::Path(path) => Some(one.folder.join(path)),
-        Source::Blob { .. } => None,
+        Source::Blob { .. } | Source::Image(_) => None,
     }
 }
 
 /// Every module that is named, once, in an order that does not change.
-fn open_modules(declared: &[Declared]) -> Result<BTreeMap<PathBuf, Module>, CommandError> {
+fn open_modules(
+    declared: &[Declared],
+    output: &mut Output,
+) -> Result<BTreeMap<PathBuf, Module>, CommandError> {
     let mut modules = BTreeMap::new();
     let mut problems = Vec::new();
     for one in declared {
@@ -204,7 +208,7 @@ fn open_modules(declared: &[Declared]) -> Result<BTreeMap<PathBuf, Module>, Comm
         if modules.contains_key(&path) {
             continue;
         }
-        match Module::open(&path) {
+        match Place::of_path(&path).and_then(|place| Module::at(&place, output)) {
             Ok(module) => drop(modules.insert(path, module)),
             Err(error) => problems.push(FieldError::new(
                 format!("{}: {}: spec.source.path", one.manifest, one.function.name),
@@ -230,6 +234,7 @@ fn naming(name: &FunctionName, mut error: CommandError) -> CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::output::tests::kept;
 
     fn manifest(name: &str, path: &str) -> String {
         format!(
@@ -290,7 +295,7 @@ mod tests {
         let documents =
             [manifest("a", "there.wasm"), manifest("b", "x.wasm"), manifest("c", "y.wasm")];
         fs::write(&file, documents.join("---\n")).unwrap();
-        let error = open_modules(&read_one(&file).unwrap()).unwrap_err();
+        let error = open_modules(&read_one(&file).unwrap(), &mut kept(false).0).unwrap_err();
         assert_eq!(error.details.len(), 2);
         assert!(error.details[0].contains("b.default: spec.source.path"), "{error:?}");
     }
@@ -302,7 +307,8 @@ mod tests {
         fs::write(folder.path().join("m.wasm"), "").unwrap();
         fs::write(&file, format!("{}---\n{}", manifest("a", "m.wasm"), manifest("b", "m.wasm")))
             .unwrap();
-        assert_eq!(open_modules(&read_one(&file).unwrap()).unwrap().len(), 1);
+        let modules = open_modules(&read_one(&file).unwrap(), &mut kept(false).0);
+        assert_eq!(modules.unwrap().len(), 1);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::io::{self, BufRead as _, IsTerminal as _};
 
 use clap::Subcommand;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use super::client::Client;
 use super::error::CommandError;
@@ -37,7 +36,7 @@ pub fn run(
         Command::Login => {
             let secret = match &settings.token {
                 Some(secret) if settings.token_is_given => secret.clone(),
-                _ => ask(server, output)?,
+                _ => ask(server)?,
             };
             // What does not work is not kept.
             Client::new(&settings.with_token(secret.clone())).version()?;
@@ -53,43 +52,18 @@ pub fn run(
 }
 
 /// A secret that is typed, unseen, or that comes from a pipe.
-fn ask(server: &str, output: &mut Output) -> Result<Secret, CommandError> {
+fn ask(server: &str) -> Result<Secret, CommandError> {
     let stdin = io::stdin();
-    let _quiet = if stdin.is_terminal() {
-        output.note(format_args!("the token or admin secret for {server}:"));
-        Some(Unseen::begin())
+    let line = if stdin.is_terminal() {
+        rpassword::prompt_password(format!("The token or admin secret for {server}: "))
     } else {
-        None
+        let mut line = String::new();
+        stdin.lock().read_line(&mut line).map(|_| line)
     };
-    let mut line = String::new();
-    stdin.lock().read_line(&mut line).map_err(|error| {
-        CommandError::failure(format!("the secret can't be read from stdin: {error}"))
-    })?;
+    let line =
+        line.map_err(|error| CommandError::failure(format!("the secret can't be read: {error}")))?;
     Secret::read(&line).ok_or_else(|| {
         CommandError::usage("no secret was given")
             .hint("type it, pipe it, or name a file with --token-file")
     })
-}
-
-/// What is typed is not shown while this lives.
-struct Unseen(Option<rustix::termios::Termios>);
-
-impl Unseen {
-    fn begin() -> Self {
-        let before = tcgetattr(io::stdin()).ok();
-        if let Some(mut quiet) = before.clone() {
-            quiet.local_modes.remove(LocalModes::ECHO);
-            // A terminal that can't be told shows what is typed; that is no reason to end.
-            let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &quiet);
-        }
-        Self(before)
-    }
-}
-
-impl Drop for Unseen {
-    fn drop(&mut self) {
-        if let Some(before) = &self.0 {
-            let _ = tcsetattr(io::stdin(), OptionalActions::Flush, before);
-        }
-    }
 }

@@ -4,19 +4,21 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 
 use dhow_core::call::CallId;
+use dhow_core::function::ImageSource;
 use dhow_core::name::{FunctionName, Label};
 use dhow_core::queue::CallState;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use ureq::{Agent, AsSendBody, Body};
+use zeroize::Zeroizing;
 
 use super::error::CommandError;
 use super::settings::{self, CONNECT_TIMEOUT, Secret, Settings};
 use super::wire::{
     ArtifactEvent, AsyncCall, AsyncCalls, CallOutcome, FunctionStatus, Items, LogLine, NewToken,
-    Problem, Purged, ServerVersion, TokenStatus,
+    Problem, Purged, SecretStatus, ServerVersion, TokenStatus,
 };
 
 /// Bytes of an answer that is read as a whole. Ten thousand functions need a few of them.
@@ -241,6 +243,68 @@ impl Client {
         Ok(())
     }
 
+    /// Lets the server pull an image for `namespace`. The answer's events come as they happen.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn pull(
+        &self,
+        namespace: &Label,
+        image: &ImageSource,
+    ) -> Result<impl Iterator<Item = Result<ArtifactEvent, CommandError>> + use<>, CommandError>
+    {
+        let wanted = json!({
+            "reference": image.reference,
+            "pullSecrets": image.pull_secrets.iter().map(Label::as_str).collect::<Vec<_>>(),
+        });
+        let answer = self.send(
+            http::Request::post(self.url(&format!("/api/v1/namespaces/{namespace}/images")))
+                .header("content-type", "application/json")
+                .body(wanted.to_string()),
+        )?;
+        Ok(lines(answer).map(|line| line.map(|line: Answer<ArtifactEvent>| line.read)))
+    }
+
+    /// `PUT` of one secret, whose values stand in `manifest` in base64.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn put_secret(
+        &self,
+        namespace: &Label,
+        name: &Label,
+        manifest: &Value,
+    ) -> Result<(), CommandError> {
+        let body = Zeroizing::new(manifest.to_string());
+        self.send(
+            http::Request::put(self.url(&secret_path(namespace, name)))
+                .header("content-type", "application/json")
+                .body(body.as_str()),
+        )?;
+        Ok(())
+    }
+
+    /// The secrets of one namespace, or of all, without their values.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn secrets(
+        &self,
+        namespace: Option<&Label>,
+    ) -> Result<Answer<Items<SecretStatus>>, CommandError> {
+        let of = namespace.map(|namespace| format!("namespaces/{namespace}/"));
+        self.get(&format!("/api/v1/{}secrets", of.unwrap_or_default()))
+    }
+
+    /// `DELETE` of one secret.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn delete_secret(&self, namespace: &Label, name: &Label) -> Result<(), CommandError> {
+        self.send(http::Request::delete(self.url(&secret_path(namespace, name))).body(()))?;
+        Ok(())
+    }
+
     /// Lines that a function's calls wrote.
     ///
     /// # Errors
@@ -399,6 +463,10 @@ impl LogQuery {
         }
         query
     }
+}
+
+fn secret_path(namespace: &Label, name: &Label) -> String {
+    format!("/api/v1/namespaces/{namespace}/secrets/{name}")
 }
 
 fn path_of(name: &FunctionName) -> String {

@@ -1,8 +1,6 @@
 //! `dhow deploy NAME SOURCE`: a manifest from flags, its module sent, put in force.
 
-use std::path::PathBuf;
-
-use dhow_core::function::Function;
+use dhow_core::function::{Function, Source};
 use dhow_core::name::FunctionName;
 use dhow_dialects::native;
 use dhow_dialects::problem::FieldError;
@@ -13,14 +11,19 @@ use super::error::CommandError;
 use super::output::Output;
 use super::settings::Settings;
 use super::upload::{self, Module};
+use crate::images::place::Place;
 
 /// What was typed.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
     /// The function's name: NAME or NAME.NAMESPACE
     pub name: String,
-    /// The module: FILE.wasm or FILE.wat
-    pub source: PathBuf,
+    /// The code: FILE.wasm, FILE.wat, an image's reference (HOST/PATH:TAG), or an image layout or
+    /// archive
+    pub source: String,
+    /// A secret of the namespace with credentials for the image's registry; may be repeated
+    #[arg(long = "pull-secret", value_name = "NAME")]
+    pub pull_secrets: Vec<String>,
     /// How the module is called: auto, http, command [default: auto]
     #[arg(long)]
     pub abi: Option<String>,
@@ -70,31 +73,35 @@ pub struct Args {
 /// # Errors
 /// What went wrong; nothing is deployed then.
 pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), CommandError> {
-    let mut function = function(args, settings)?;
-    let module = Module::open(&args.source).map_err(|error| {
-        if args.source.exists() {
-            error
-        } else {
-            error.hint("a source is the file of a module; images are not supported by this version")
-        }
-    })?;
+    let place = Place::of(&args.source)?;
+    let mut function = function(args, &place, settings)?;
     let client = Client::new(settings);
-    function.source = module.upload(&client, output)?.source();
+    match function.source {
+        Source::Image(_) => upload::pull(&mut function, &client, output)?,
+        _ => Module::at(&place, output)?.upload(&client, output)?.give(&mut function),
+    }
     upload::put_in_force(&function, &client, output)
 }
 
 /// The function that the flags describe.
-fn function(args: &Args, settings: &Settings) -> Result<Function, CommandError> {
+fn function(args: &Args, place: &Place, settings: &Settings) -> Result<Function, CommandError> {
     let name = settings.function(&args.name)?;
-    native::decode(&manifest(args, &name)?).map_err(|problems| {
+    native::decode(&manifest(args, place, &name)?).map_err(|problems| {
         CommandError::usage("this can't be deployed").fields(problems.into_iter().map(by_flag))
     })
 }
 
 /// The flags as a manifest, so that the one reader of manifests judges them.
-fn manifest(args: &Args, name: &FunctionName) -> Result<Value, CommandError> {
+fn manifest(args: &Args, place: &Place, name: &FunctionName) -> Result<Value, CommandError> {
     let mut spec = Map::new();
-    spec.insert("source".to_owned(), json!({"path": args.source.to_string_lossy()}));
+    let mut source = match place {
+        Place::Image(reference) => json!({"image": reference.to_string()}),
+        Place::Module(_) | Place::Layout(..) | Place::Archive(..) => json!({"path": args.source}),
+    };
+    if !args.pull_secrets.is_empty() {
+        source["pullSecrets"] = json!(args.pull_secrets);
+    }
+    spec.insert("source".to_owned(), source);
     let mut say = |field: &str, value: Value| spec.insert(field.to_owned(), value);
     if let Some(abi) = &args.abi {
         say("abi", json!(abi));
@@ -136,7 +143,8 @@ fn env(variable: &str) -> Result<Value, CommandError> {
 
 /// Names what was typed where the manifest has a field.
 fn by_flag(problem: FieldError) -> FieldError {
-    const FLAGS: [(&str, &str); 14] = [
+    const FLAGS: [(&str, &str); 15] = [
+        ("spec.source.pullSecrets", "--pull-secret"),
         ("spec.source", "SOURCE"),
         ("spec.abi", "--abi"),
         ("spec.io", "--io"),
@@ -173,7 +181,7 @@ mod tests {
 
     use clap::Parser;
     use dhow_core::abi::{Abi, Io};
-    use dhow_core::function::{Source, Template};
+    use dhow_core::function::{ImageSource, Source, Template};
     use dhow_core::limits::Limits;
 
     use super::*;
@@ -188,7 +196,12 @@ mod tests {
     fn typed(line: &str) -> Result<Function, CommandError> {
         let line = Line::try_parse_from(format!("deploy {line}").split(' ')).unwrap();
         let settings = Settings::resolve(&settings::Args::default(), |_| None).unwrap();
-        function(&line.args, &settings)
+        let source = line.args.source.as_str();
+        let place = match source.contains(':') {
+            true => Place::of(source).unwrap(),
+            false => Place::Module(source.into()),
+        };
+        function(&line.args, &place, &settings)
     }
 
     #[test]
@@ -198,6 +211,17 @@ mod tests {
         assert_eq!(function.source, Source::Path("dir/hello.wasm".to_owned()));
         assert_eq!(function.template, Template::default());
         assert_eq!((function.abi, function.routes.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_reference_is_an_image() {
+        let function = typed("hello ghcr.io/me/hello:v1 --pull-secret one --pull-secret two");
+        let pull_secrets = ["one", "two"].map(|name| name.parse().unwrap()).to_vec();
+        let reference = "ghcr.io/me/hello:v1".to_owned();
+        let image = Source::Image(ImageSource { reference, pull_secrets });
+        assert_eq!(function.unwrap().source, image);
+        let error = typed("hello a.wasm --pull-secret one").unwrap_err();
+        assert!(error.details[0].starts_with("--pull-secret: "), "{error:?}");
     }
 
     #[test]

@@ -79,8 +79,9 @@ fn facts(function: &FunctionStatus) -> Vec<(&'static str, String)> {
         ("Deployed", function.deployed.clone()),
         ("ABI", abi),
         ("Digest", function.digest.clone()),
-        ("Calls", calls),
     ];
+    facts.extend(function.image.iter().map(|image| ("Image", image.clone())));
+    facts.push(("Calls", calls));
     facts.extend(function.routes.iter().map(|one| ("Route", route(one))));
     facts.extend(function.limits.iter().map(|(name, value)| {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

@@ -1,30 +1,61 @@
-//! Showing what a module is. Finding it out is the engine's.
+//! Showing what a module is, and the image that it came in. Finding it out is the engine's and
+//! `dhow-oci`'s.
 
 use dhow_core::abi::Abi;
 use dhow_core::ports::Artifact;
+use dhow_oci::image::pulled::{Entry, Pulled};
+use dhow_oci::reference::Reference;
 use serde_json::{Value, json};
 
 use super::error::CommandError;
 use super::output::{Format, Output};
 
-/// Prints what a module is.
+/// What was found.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'f> {
+    /// The module; none where an image has several.
+    pub artifact: Option<&'f Artifact>,
+    /// The image, and the reference that led to it.
+    pub image: Option<(&'f Pulled, Option<&'f Reference>)>,
+}
+
+/// Prints what was found.
 ///
 /// # Errors
 /// When it can't be written.
-pub fn print(artifact: &Artifact, format: Format, output: &mut Output) -> Result<(), CommandError> {
+pub fn print(found: &Found<'_>, format: Format, output: &mut Output) -> Result<(), CommandError> {
     match format {
-        Format::Json | Format::Yaml => output.value(&value(artifact), format)?,
-        Format::Name => output.line(artifact.digest)?,
+        Format::Json | Format::Yaml => output.value(&value(found), format)?,
+        Format::Name => {
+            let module = found.artifact.map(|artifact| artifact.digest);
+            let digest = module.or_else(|| found.image.map(|(image, _)| image.manifest));
+            if let Some(digest) = digest {
+                output.line(digest)?;
+            }
+        }
         Format::Table | Format::Wide => {
-            for (title, text) in facts(artifact) {
-                output.line(format_args!("{:<9}{text}", format!("{title}:")))?;
+            let image = found.image.map(|(image, reference)| image_facts(image, reference));
+            let facts = found.artifact.map(facts);
+            for (title, text) in image.into_iter().chain(facts).flatten() {
+                output.foreign_line(&format!("{:<9}{text}", format!("{title}:")))?;
             }
         }
     }
     Ok(())
 }
 
-fn value(artifact: &Artifact) -> Value {
+fn value(found: &Found<'_>) -> Value {
+    let mut value = match found.artifact {
+        Some(artifact) => module_value(artifact),
+        None => json!({}),
+    };
+    if let Some((image, reference)) = found.image {
+        value["image"] = image_value(image, reference);
+    }
+    value
+}
+
+fn module_value(artifact: &Artifact) -> Value {
     let Artifact { digest, size, kind, abis, imports, exports } = artifact;
     json!({
         "digest": digest.to_string(),
@@ -35,6 +66,37 @@ fn value(artifact: &Artifact) -> Value {
         "imports": imports,
         "exports": exports,
     })
+}
+
+fn image_value(image: &Pulled, reference: Option<&Reference>) -> Value {
+    let mut value = json!({
+        "reference": reference.map(Reference::to_string),
+        "manifest": image.manifest.to_string(),
+        "format": image.format.name(),
+        "modules": image.modules.iter().map(|module| &module.name).collect::<Vec<_>>(),
+        "labels": image.labels,
+        "warnings": image.warnings,
+    });
+    if let Entry::Module(run) = &image.entry {
+        let variable = |(name, value): &(String, String)| json!({"name": name, "value": value});
+        value["args"] = json!(run.args);
+        value["env"] = run.env.iter().map(variable).collect();
+    }
+    value
+}
+
+fn image_facts(image: &Pulled, reference: Option<&Reference>) -> Vec<(&'static str, String)> {
+    let mut facts =
+        vec![("Image", image.manifest.to_string()), ("Format", image.format.name().to_owned())];
+    facts.extend(reference.map(|reference| ("From", reference.to_string())));
+    facts.extend(image.modules.iter().map(|module| ("Module", module.name.clone())));
+    if let Entry::Module(run) = &image.entry {
+        facts.extend(run.args.iter().map(|arg| ("Argument", arg.clone())));
+        facts.extend(run.env.iter().map(|(name, value)| ("Env", format!("{name}={value}"))));
+    }
+    facts.extend(image.labels.iter().map(|(name, value)| ("Label", format!("{name}={value}"))));
+    facts.extend(image.warnings.iter().map(|warning| ("Warning", warning.clone())));
+    facts
 }
 
 fn facts(artifact: &Artifact) -> Vec<(&'static str, String)> {
@@ -76,7 +138,8 @@ mod tests {
         };
         let printed = |format| {
             let (mut output, data, _) = kept(false);
-            print(&artifact, format, &mut output).unwrap();
+            let found = Found { artifact: Some(&artifact), image: None };
+            print(&found, format, &mut output).unwrap();
             data.text()
         };
         assert_eq!(

@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod auth;
+pub(crate) mod bar;
 pub mod calls;
 pub mod client;
 pub mod credentials;
@@ -17,6 +18,7 @@ pub mod invoke;
 pub mod list;
 pub mod logs;
 pub mod output;
+pub mod secret;
 pub mod settings;
 pub mod token;
 mod units;
@@ -56,6 +58,8 @@ pub enum Command {
     /// Keep or forget the credentials for a server
     #[command(subcommand)]
     Auth(auth::Command),
+    /// Keep secrets for functions, such as credentials for registries
+    Secret(secret::Args),
     /// Show the version of this program and of the server
     Version(version::Args),
 }
@@ -81,6 +85,7 @@ pub fn run(
         Command::Logs(args) => logs::run(args, settings, output),
         Command::Token(command) => token::run(command, settings, output),
         Command::Auth(command) => auth::run(command, settings, output),
+        Command::Secret(args) => secret::run(args, settings, output),
         Command::Version(args) => version::run(args, settings, output),
     }
 }

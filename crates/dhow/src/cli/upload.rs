@@ -1,19 +1,24 @@
-//! Sending a module to the server, with its progress.
+//! Getting a module to the server, with its progress: sent from here, or pulled over there.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dhow_core::digest::Digest;
-use dhow_core::function::{Function, Source};
+use dhow_core::function::{Function, ImageSource, Source};
 use dhow_dialects::native;
+use dhow_oci::image::pulled::Run;
 
+use super::bar::Bar;
 use super::client::Client;
 use super::error::CommandError;
 use super::output::Output;
 use super::settings::short_name;
 use super::units::length;
 use super::wire::{ArtifactEvent, ArtifactStatus, FunctionStatus};
+use crate::images::fetch::{Fetched, fetch};
+use crate::images::place::Place;
+use crate::images::{RegistryArgs, module_of, pull_failure, warnings};
 
 /// A module's file, open: it is there and may be read.
 #[derive(Debug)]
@@ -22,6 +27,10 @@ pub(super) struct Module {
     file: File,
     /// What the module is called there, and by its command's `argv[0]`.
     program: String,
+    /// How the image that it came in starts it.
+    run: Option<Run>,
+    /// The folder that the file is in, where it came in an image.
+    _fetched: Option<Fetched>,
 }
 
 /// A module that the server has taken.
@@ -29,21 +38,37 @@ pub(super) struct Module {
 pub(super) struct Taken {
     digest: Digest,
     program: String,
+    run: Option<Run>,
 }
 
 impl Module {
-    pub(super) fn open(path: &Path) -> Result<Self, CommandError> {
+    /// The module at `place`; out of an image, where that is one.
+    pub(super) fn at(place: &Place, output: &mut Output) -> Result<Self, CommandError> {
+        if let Place::Module(path) = place {
+            return Self::open(path);
+        }
+        let local = RegistryArgs::default();
+        let fetched = crate::run::runtime()?.block_on(fetch(place, &local, output))?;
+        let fetched = fetched.ok_or_else(|| CommandError::failure("there is no image"))?;
+        let (module, run) =
+            module_of(&fetched.pulled).map_err(|error| pull_failure("the image", &error))?;
+        for warning in warnings(&fetched.pulled, run) {
+            output.note(format_args!("warning: {warning}"));
+        }
+        let opened = Self::open(&module.file.path)?;
+        let (program, run) = (module.name.clone(), Some(run.clone()));
+        Ok(Self { program, run, _fetched: Some(fetched), ..opened })
+    }
+
+    fn open(path: &Path) -> Result<Self, CommandError> {
         let shown = path.display();
         let unreadable = |error| CommandError::file("the module", &shown, &error);
         let file = File::open(path).map_err(unreadable)?;
-        if file.metadata().map_err(unreadable)?.is_dir() {
-            return Err(CommandError::failure(format!("`{shown}` is a folder"))
-                .hint("name a module in it; this version of dhow builds no sources"));
-        }
         let program = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
             CommandError::failure(format!("the file name of `{shown}` is not Unicode"))
         })?;
-        Ok(Self { path: path.to_owned(), file, program: program.to_owned() })
+        let (path, program) = (path.to_owned(), program.to_owned());
+        Ok(Self { path, file, program, run: None, _fetched: None })
     }
 
     /// Sends it and waits until it is compiled.
@@ -52,36 +77,76 @@ impl Module {
         client: &Client,
         output: &mut Output,
     ) -> Result<Taken, CommandError> {
-        let Self { path, file, program } = self;
+        let Self { path, file, program, run, _fetched } = self;
         output.progress(&format!("{program}: sending"), "");
-        let mut taken = None;
-        for event in client.upload(&program, file)? {
-            match event? {
-                ArtifactEvent::Artifact { artifact } => taken = Some(artifact),
-                ArtifactEvent::Refused(problem) => {
-                    let mut error = CommandError::from(problem);
-                    error.message = format!("{}: {}", path.display(), error.message);
-                    return Err(error);
-                }
-                step => show(&program, &step, output),
-            }
-        }
-        let ArtifactStatus { digest, .. } = taken.ok_or_else(|| {
-            CommandError::failure(format!("the server broke off while it took {}", path.display()))
-                .hint("its own log tells why; nothing was deployed")
-        })?;
+        let events = client.upload(&program, file)?;
+        let shown = path.display().to_string();
+        let ArtifactStatus { digest, .. } = outcome(&shown, &program, events, output)?;
         let digest = digest.parse().map_err(|error| {
             CommandError::failure(format!("the server named the module `{digest}`: {error}"))
         })?;
-        Ok(Taken { digest, program })
+        Ok(Taken { digest, program, run })
     }
 }
 
 impl Taken {
-    /// The module as the source of a function.
-    pub(super) fn source(self) -> Source {
-        Source::Blob { digest: self.digest, program: Some(self.program) }
+    /// Makes the module the function's code; what its image says holds where nothing else is said.
+    pub(super) fn give(self, function: &mut Function) {
+        function.source = Source::Blob { digest: self.digest, program: Some(self.program) };
+        if let Some(Run { args, env, .. }) = self.run {
+            function.template.complete(args, env);
+        }
     }
+}
+
+/// Lets the server pull the function's image, and pins the function to what that was.
+pub(super) fn pull(
+    function: &mut Function,
+    client: &Client,
+    output: &mut Output,
+) -> Result<(), CommandError> {
+    let Source::Image(image) = &function.source else { return Ok(()) };
+    let reference = image.reference.clone();
+    output.progress(&format!("{reference}: asking its registry"), "");
+    let events = client.pull(&function.name.namespace, image)?;
+    let artifact = outcome(&reference, &reference, events, output)?;
+    if let Some(pulled) = artifact.image {
+        let pull_secrets = image.pull_secrets.clone();
+        let reference = pulled.reference;
+        function.source = Source::Image(ImageSource { reference, pull_secrets });
+    }
+    Ok(())
+}
+
+/// What became of a module, whose steps are shown as `name`'s. `shown` is where it came from.
+fn outcome(
+    shown: &str,
+    name: &str,
+    events: impl Iterator<Item = Result<ArtifactEvent, CommandError>>,
+    output: &mut Output,
+) -> Result<ArtifactStatus, CommandError> {
+    let mut bar = Bar::new(Instant::now());
+    for event in events {
+        match event? {
+            ArtifactEvent::Artifact { artifact } => return Ok(artifact),
+            ArtifactEvent::Refused(problem) => {
+                let mut error = CommandError::from(problem);
+                if !error.message.contains(shown) {
+                    error.message = format!("{shown}: {}", error.message);
+                }
+                return Err(error);
+            }
+            ArtifactEvent::Pulling { blob, received, size } => {
+                if let Some(text) = bar.hear(&blob, received, size, Instant::now()) {
+                    output.progress(&format!("{name}: pulling"), &text);
+                }
+            }
+            ArtifactEvent::Warning { message } => output.note(format_args!("warning: {message}")),
+            step => show(name, &step, output),
+        }
+    }
+    Err(CommandError::failure(format!("the server broke off while it took {shown}"))
+        .hint("its own log tells why; nothing was deployed"))
 }
 
 /// Asks the server whether it would take `function`, whose code it holds.
@@ -114,6 +179,9 @@ fn show(program: &str, step: &ArtifactEvent, output: &mut Output) {
         ArtifactEvent::Compiled { ms } => {
             output.progress(&format!("{program}: compiled in {}", took(ms)), "");
         }
-        ArtifactEvent::Artifact { .. } | ArtifactEvent::Refused(_) => {}
+        ArtifactEvent::Pulling { .. }
+        | ArtifactEvent::Warning { .. }
+        | ArtifactEvent::Artifact { .. }
+        | ArtifactEvent::Refused(_) => {}
     }
 }

@@ -34,6 +34,9 @@ pub struct FunctionStatus {
     pub io: Option<String>,
     /// Its code.
     pub digest: String,
+    /// The image that its code came from, pinned to its digest.
+    #[serde(default)]
+    pub image: Option<String>,
     /// When that revision came to be.
     #[serde(default)]
     pub deployed: String,
@@ -234,6 +237,22 @@ pub struct LogLine {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum ArtifactEvent {
+    /// Bytes of one blob of its image have come.
+    Pulling {
+        /// Which.
+        blob: String,
+        /// So many.
+        #[serde(default)]
+        received: u64,
+        /// Of so many.
+        #[serde(default)]
+        size: u64,
+    },
+    /// Something to know about its image.
+    Warning {
+        /// What.
+        message: String,
+    },
     /// It is being looked at.
     Inspecting,
     /// It is being compiled, for so long.
@@ -270,6 +289,31 @@ pub struct ArtifactStatus {
     /// How it is called.
     #[serde(default)]
     pub abi: String,
+    /// Where it came from, if it was pulled.
+    #[serde(default)]
+    pub image: Option<ImageStatus>,
+}
+
+/// An image that the server pulled.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ImageStatus {
+    /// Its reference, pinned to what it led to.
+    pub reference: String,
+}
+
+/// A secret, without its values.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SecretStatus {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// What it is for.
+    #[serde(rename = "type", default)]
+    pub kind: String,
+    /// Its keys.
+    #[serde(default)]
+    pub keys: Vec<String>,
 }
 
 /// What the server says when it refuses.
@@ -319,6 +363,8 @@ mod tests {
     #[test]
     fn every_event_of_an_upload_is_understood() {
         for text in [
+            r#"{"event":"pulling","blob":"sha256:00","received":1,"size":2}"#,
+            r#"{"event":"warning","message":"x"}"#,
             r#"{"event":"inspecting"}"#,
             r#"{"event":"compiling","ms":12}"#,
             r#"{"event":"cached"}"#,

@@ -1,6 +1,6 @@
 //! A served API, fakes behind it, and a client.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -11,13 +11,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use dhow_core::abi::Abi;
 use dhow_core::digest::Digest;
-use dhow_core::function::{Deployed, Revision};
+use dhow_core::function::{Deployed, ImageSource, Revision, Source};
 use dhow_core::name::{FunctionName, Label};
 use dhow_core::plan::routes;
 use dhow_core::ports::{
-    ArchiveBody, Artifact, Backup, BackupError, Blobs, BoxFuture, Catalog, CatalogError, Intake,
-    NewRevision, Progress, Refusal, Snapshot, TokenError, Tokens, UploadBody, UploadError, Uploads,
+    ArchiveBody, Artifact, Backup, BackupError, Blobs, BoxFuture, Catalog, CatalogError, Images,
+    Intake, NewRevision, Progress, Pulled, Refusal, Secrets, SecretsError, Snapshot, TokenError,
+    Tokens, Transfer, UploadBody, UploadError, Uploads,
 };
+use dhow_core::secret::{Secret, SecretName, SecretSummary};
 use dhow_core::token::Token;
 use futures_util::StreamExt as _;
 use http::{Request, Response, StatusCode};
@@ -50,6 +52,8 @@ pub(super) struct Rig {
     pub(super) uploads: Arc<FakeUploads>,
     pub(super) backup: Arc<FakeBackup>,
     pub(super) calls: Arc<FakeCalls>,
+    pub(super) images: Arc<FakeImages>,
+    pub(super) secrets: Arc<FakeSecrets>,
     pub(super) observer: Observer,
     /// The version that the gateway answers by.
     pub(super) applied: watch::Sender<u64>,
@@ -80,6 +84,8 @@ impl Rig {
         let calls = Arc::new(FakeCalls::default());
         let tokens: Arc<dyn Tokens> = Arc::new(FakeTokens::default());
         let backup = Arc::new(FakeBackup::default());
+        let images = Arc::new(FakeImages::default());
+        let secrets = Arc::new(FakeSecrets::default());
         let (applied, table) = watch::channel(u64::MAX);
         let router = router(Admin {
             catalog: Arc::clone(&catalog) as _,
@@ -87,6 +93,8 @@ impl Rig {
             uploads: Arc::clone(&uploads) as _,
             backup: Arc::clone(&backup) as _,
             calls: Arc::clone(&calls) as _,
+            images: Arc::clone(&images) as _,
+            secrets: Arc::clone(&secrets) as _,
             observer: observer.clone(),
             logs,
             applied: Arc::new(move |version| {
@@ -115,6 +123,8 @@ impl Rig {
             uploads,
             backup,
             calls,
+            images,
+            secrets,
             observer,
             applied,
             stop,
@@ -271,6 +281,10 @@ impl Catalog for FakeCatalog {
                 function: name.clone(),
                 number: revisions.len() as u64 + 1,
                 digest: new.digest,
+                image: match &new.function.source {
+                    Source::Image(image) => Some(image.clone()),
+                    _ => None,
+                },
                 program: new.program,
                 abi: new.abi,
                 template: new.function.template,
@@ -432,5 +446,66 @@ impl Backup for FakeBackup {
             });
             Ok(Box::pin(http_body_util::StreamBody::new(pieces)) as ArchiveBody)
         })
+    }
+}
+
+/// Registries that know one image, or none.
+#[derive(Default)]
+pub(super) struct FakeImages {
+    pub(super) image: Mutex<Option<Pulled>>,
+    /// What was asked for.
+    pub(super) asked: Mutex<Vec<(Label, ImageSource)>>,
+}
+
+impl Images for FakeImages {
+    fn pull<'a>(
+        &'a self,
+        namespace: &'a Label,
+        image: &'a ImageSource,
+        progress: &'a (dyn Fn(Transfer) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Pulled, Refusal>> {
+        self.asked.lock().push((namespace.clone(), image.clone()));
+        let found = self.image.lock().clone();
+        Box::pin(async move {
+            let pulled = found.ok_or_else(|| Refusal {
+                reason: "not-found",
+                message: format!("{} is not there", image.reference),
+                hint: "check the name".to_owned(),
+            })?;
+            progress(Transfer { blob: pulled.blob, received: 7, size: 7 });
+            Ok(pulled)
+        })
+    }
+}
+
+/// Secrets in memory.
+#[derive(Default)]
+pub(super) struct FakeSecrets(pub(super) Mutex<BTreeMap<SecretName, Secret>>);
+
+impl Secrets for FakeSecrets {
+    fn put(&self, name: SecretName, secret: Secret) -> BoxFuture<'_, Result<(), SecretsError>> {
+        self.0.lock().insert(name, secret);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn get(&self, name: SecretName) -> BoxFuture<'_, Result<Secret, SecretsError>> {
+        let found = self.0.lock().get(&name).cloned();
+        Box::pin(async { found.ok_or(SecretsError::NotFound(name)) })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<SecretSummary>, SecretsError>> {
+        let kept = self.0.lock();
+        let all = kept.iter().map(|(name, secret)| SecretSummary {
+            name: name.clone(),
+            kind: secret.kind.clone(),
+            keys: secret.values.keys().cloned().collect(),
+        });
+        let all = all.collect();
+        Box::pin(async { Ok(all) })
+    }
+
+    fn delete(&self, name: SecretName) -> BoxFuture<'_, Result<(), SecretsError>> {
+        let gone = self.0.lock().remove(&name);
+        Box::pin(async { gone.map(drop).ok_or(SecretsError::NotFound(name)) })
     }
 }

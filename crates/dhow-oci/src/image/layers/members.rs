@@ -13,6 +13,7 @@ use dhow_core::digest::Digest;
 use tar::{Archive, Entry, EntryType, PaxExtensions};
 
 use super::meter::{Ledger, Metered};
+use super::padded::Padded;
 use crate::image::budget::{Budget, MOST_HEADER_BYTES};
 use crate::image::classify::printable;
 use crate::image::error::PullError;
@@ -68,11 +69,14 @@ pub fn walk(
     let budget = ledger.budget();
     let entries = ledger.entries_left();
     let mut counted = 0;
-    let mut tar = Archive::new(Metered::new(archive, ledger));
+    let mut tar = Archive::new(Padded::new(Metered::new(archive, ledger)));
+    // Where the last entry's bytes end.
+    let mut end = 0;
     let mut extended = Extended::default();
     for entry in tar.entries().map_err(PullError::reading(what))?.raw(true) {
         let mut entry = entry.map_err(PullError::reading(what))?;
         counted += 1;
+        end = entry.raw_file_position().saturating_add(entry.size());
         if counted > entries {
             return Err(PullError::TooLarge {
                 what: "the number of entries of its layers".to_owned(),
@@ -85,7 +89,11 @@ pub fn walk(
         let member = member(&entry, std::mem::take(&mut extended), what, budget)?;
         visit(member, &mut entry)?;
     }
-    tar.into_inner().finish(counted).map_err(PullError::reading(what))
+    let (metered, length) = tar.into_inner().into_inner();
+    if end > length {
+        return Err(bad(what, "it ends within its last file"));
+    }
+    metered.finish(counted).map_err(PullError::reading(what))
 }
 
 impl Extended {
@@ -198,11 +206,10 @@ fn inside(path: &[u8], budget: &Budget) -> Result<PathBuf, PullError> {
                 depth += 1;
                 names.push(name);
             }
-            Component::CurDir => {}
+            // From the image's root on, as every other tool reads it; umoci writes the root itself.
+            Component::CurDir | Component::RootDir => {}
             Component::ParentDir => return Err(refused(path, "it climbs with `..`")),
-            Component::RootDir | Component::Prefix(_) => {
-                return Err(refused(path, "it is absolute"));
-            }
+            Component::Prefix(_) => return Err(refused(path, "it begins with a drive")),
         }
     }
     if depth > budget.path_depth {

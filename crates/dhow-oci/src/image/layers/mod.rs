@@ -8,6 +8,7 @@
 pub mod decode;
 pub mod members;
 pub mod meter;
+mod padded;
 pub mod rootfs;
 pub mod tree;
 

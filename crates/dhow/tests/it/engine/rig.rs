@@ -206,7 +206,8 @@ impl Rig {
 
 fn revision(digest: Digest, abi: Abi, template: Template) -> Revision {
     let function = FunctionName::parse("guest").expect("a name");
-    Revision { function, number: 1, digest, program: "guest.wasm".to_owned(), abi, template }
+    let program = "guest.wasm".to_owned();
+    Revision { function, number: 1, digest, image: None, program, abi, template }
 }
 
 pub(crate) async fn read<B>(response: Response<B>) -> Answer

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::rig::{Server, refused, up};
+use super::rig::{Server, SmallDisk, refused, up};
 
 #[test]
 fn a_port_in_use_is_named_with_its_option() {
@@ -55,24 +55,8 @@ fn state_is_readable_by_its_owner_alone() {
 #[test]
 fn a_full_disk_refuses_the_deploy_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let mount = |args: &[&str]| {
-        let done = std::process::Command::new(args[0]).args(&args[1..]).status();
-        done.unwrap_or_else(|error| panic!("{args:?}: {error}")).success()
-    };
     let disk = folder.path().join("data");
-    std::fs::create_dir(&disk).unwrap();
-    let disk_path = disk.to_str().unwrap().to_owned();
-    assert!(
-        mount(&["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", &disk_path]),
-        "this test mounts a small disk, for which it must be root"
-    );
-    struct Unmount(String);
-    impl Drop for Unmount {
-        fn drop(&mut self) {
-            let _ = std::process::Command::new("umount").args(["-l", &self.0]).status();
-        }
-    }
-    let _unmount = Unmount(disk_path);
+    let _mounted = SmallDisk::mount(&disk, 6);
     let server = Server::in_folder(folder, &[]);
     server.deploy("hello", &[]);
     std::fs::write(disk.join("ballast"), vec![1; 16 << 20]).unwrap_err();

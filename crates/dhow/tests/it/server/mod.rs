@@ -10,5 +10,6 @@ mod client;
 mod data;
 mod faults;
 mod format;
+mod images;
 mod metrics;
 mod protocol;

@@ -172,6 +172,29 @@ impl Drop for Server {
     }
 }
 
+/// A disk that is soon full.
+pub(crate) struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts one of so many MiB at `place`, which is made.
+    pub(crate) fn mount(place: &Path, mebibytes: u32) -> Self {
+        std::fs::create_dir(place).expect("a folder");
+        let size = format!("size={mebibytes}m");
+        let mut mount = Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(place).status();
+        let mounted = mounted.expect("the command `mount`").success();
+        assert!(mounted, "this test mounts a small disk, for which it must be root");
+        Self(place.to_owned())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // It goes with the machine at the latest.
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
 /// `dhow up` on free ports.
 pub(crate) fn up(data: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(DHOW);

@@ -1,4 +1,5 @@
-//! A real `docker-registry` on a free port of this machine, and other programs.
+//! A real `docker-registry` on a free port of this machine, and the programs around it.
+#![expect(clippy::unwrap_used, reason = "a test ends where a step of it fails")]
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -6,21 +7,28 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 /// A running registry; gone when dropped.
-pub(crate) struct Daemon {
+pub struct Daemon {
     child: Option<Child>,
-    pub(crate) port: u16,
+    port: u16,
     folder: tempfile::TempDir,
 }
 
-/// Runs a program to its end; panics with its words when it fails.
-pub(crate) fn run(program: &str, package: &str, arguments: &[&str]) -> String {
+/// Runs a program of a Debian package to its end; what it printed.
+///
+/// # Panics
+/// With its words when it fails.
+pub fn run(program: &str, package: &str, arguments: &[&str]) -> String {
     let output = output(program, package, arguments);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {errors}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-pub(crate) fn output(program: &str, package: &str, arguments: &[&str]) -> Output {
+/// Runs a program to its end, whatever that is.
+///
+/// # Panics
+/// When there is no such program.
+pub fn output(program: &str, package: &str, arguments: &[&str]) -> Output {
     Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -30,12 +38,20 @@ pub(crate) fn output(program: &str, package: &str, arguments: &[&str]) -> Output
 
 impl Daemon {
     /// A registry that anybody may use over plain HTTP.
-    pub(crate) fn plain() -> Self {
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn plain() -> Self {
         Self::start("", "")
     }
 
     /// A registry that asks for `me` and `hunter2`.
-    pub(crate) fn with_password() -> Self {
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn with_password() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let line = run("htpasswd", "apache2-utils", &["-nbB", "me", "hunter2"]);
         let file = folder.path().join("htpasswd");
@@ -45,7 +61,11 @@ impl Daemon {
     }
 
     /// A registry that speaks TLS, and the file of the authority that vouches for it.
-    pub(crate) fn with_tls() -> (Self, PathBuf) {
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn with_tls() -> (Self, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let authority = certificates(folder.path());
         let (certificate, key) = (folder.path().join("leaf.pem"), folder.path().join("leaf.key"));
@@ -74,12 +94,16 @@ impl Daemon {
     }
 
     /// HOST:PORT.
-    pub(crate) fn host(&self) -> String {
+    #[must_use]
+    pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// Ends it in the middle of whatever it does.
-    pub(crate) fn kill(&mut self) {
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -87,7 +111,10 @@ impl Daemon {
     }
 
     /// Starts it, again with what it held, and waits until it listens.
-    pub(crate) fn resume(&mut self) {
+    ///
+    /// # Panics
+    /// When it does not come up within half a minute.
+    pub fn resume(&mut self) {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         let mut child = Command::new("docker-registry")
             .arg("serve")

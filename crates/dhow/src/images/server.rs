@@ -1,0 +1,346 @@
+//! The server's pulls: credentials from secrets and from Docker's files, modules into the store.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use dhow_core::digest::Digest;
+use dhow_core::function::ImageSource;
+use dhow_core::name::Label;
+use dhow_core::ports::{
+    BoxFuture, Images, Pulled, Refusal, Secrets, SecretsError, Transfer, UploadError, Uploads,
+};
+use dhow_core::secret::{DOCKER_CONFIG_JSON, DOCKER_CONFIG_KEY, SecretName};
+use dhow_oci::credentials::{Credential, DockerConfig, Keychain};
+use dhow_oci::image::budget::Budget;
+use dhow_oci::image::command::Override;
+use dhow_oci::image::error::PullError;
+use dhow_oci::image::platform;
+use dhow_oci::image::pull::{Ask, pull};
+use dhow_oci::image::pulled;
+use dhow_oci::reference::Reference;
+use dhow_oci::registry::Registry;
+use futures_util::{StreamExt as _, stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc};
+
+use super::{module_of, refusal, warnings};
+
+/// Images that are pulled at once; each may need its whole budget of the disk.
+const AT_ONCE: usize = 4;
+/// How long, and of how many images, it is known what a digest led to: from the request that tells
+/// of the pull to the one that deploys.
+const KNOWN_FOR: Duration = Duration::from_secs(600);
+const MOST_KNOWN: usize = 64;
+/// How long the parts of a pull that broke off wait for the next.
+const PARTS_LIVE: Duration = Duration::from_secs(24 * 3600);
+/// Why a pull ends that the next may go on with.
+const PASSING: [&str; 5] =
+    ["registry-unreachable", "rate-limited", "registry-refused", "bad-registry", "timeout"];
+/// Bytes of a module that are read at once.
+const CHUNK: usize = 256 << 10;
+
+/// Pulls into one data folder.
+pub struct ServerImages {
+    registry: Registry,
+    keychain: Option<Keychain>,
+    secrets: Arc<dyn Secrets>,
+    uploads: Arc<dyn Uploads>,
+    /// What is on its way: a folder for each reference.
+    staging: PathBuf,
+    /// The most bytes of a module.
+    most: u64,
+    places: Semaphore,
+    /// Held by the pull of a folder.
+    turns: parking_lot::Mutex<HashMap<PathBuf, Weak<Mutex<()>>>>,
+    known: parking_lot::Mutex<VecDeque<Known>>,
+}
+
+struct Known {
+    since: Instant,
+    namespace: Label,
+    pulled: Pulled,
+}
+
+impl ServerImages {
+    /// Pulls through `staging`, which is made, private to this user.
+    ///
+    /// # Errors
+    /// When the folder can't be made.
+    pub fn open(
+        registry: Registry,
+        keychain: Option<Keychain>,
+        secrets: Arc<dyn Secrets>,
+        uploads: Arc<dyn Uploads>,
+        staging: PathBuf,
+        most: u64,
+    ) -> io::Result<Self> {
+        make_private(&staging)?;
+        Ok(Self {
+            registry,
+            keychain,
+            secrets,
+            uploads,
+            staging,
+            most,
+            places: Semaphore::new(AT_ONCE),
+            turns: parking_lot::Mutex::default(),
+            known: parking_lot::Mutex::default(),
+        })
+    }
+
+    /// Removes what broke off too long before `now` to be gone on with.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn collect(&self, now: SystemTime) -> io::Result<()> {
+        for entry in fs::read_dir(&self.staging)? {
+            let path = entry?.path();
+            let age = now.duration_since(fs::metadata(&path)?.modified()?).unwrap_or_default();
+            let turn = self.turn(&path);
+            let free = turn.try_lock();
+            if age >= PARTS_LIVE && free.is_ok() {
+                fs::remove_dir_all(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn pull(
+        &self,
+        namespace: &Label,
+        image: &ImageSource,
+        progress: &(dyn Fn(Transfer) + Send + Sync),
+    ) -> Result<Pulled, Refusal> {
+        let reference: Reference = image.reference.parse().map_err(|error| Refusal {
+            reason: "bad-reference",
+            message: format!("`{}` names no image: {error}", image.reference),
+            hint: "write HOST/PATH:TAG or HOST/PATH@sha256:DIGEST".to_owned(),
+        })?;
+        if let Some(pulled) = self.known(namespace, &reference, image) {
+            return Ok(pulled);
+        }
+        let shown = reference.to_string();
+        let refused = |error: PullError| refusal(&shown, &error);
+        let credential = self.credential(namespace, image, &reference).await?;
+        let folder = self.staging.join(folder_of(namespace, &reference));
+        let _turn = self.take_turn(&folder).await;
+        let _place = self.places.acquire().await;
+        make_private(&folder).map_err(|error| refused(disk("a folder can't be made", error)))?;
+        let session = self
+            .registry
+            .session(&reference, credential)
+            .map_err(|error| refused(PullError::Registry(error)))?;
+        let pulled = match heard(&session, folder.clone(), progress).await.map_err(refused) {
+            Ok(found) => self.keep(&reference, image, found).await,
+            Err(refusal) => Err(refusal),
+        };
+        // What broke off on its way is there for the next pull. What was looked at is not needed
+        // any more, and a full disk needs the room.
+        let is_over =
+            pulled.as_ref().err().is_none_or(|refusal| !PASSING.contains(&refusal.reason));
+        if is_over {
+            let removed = fs::remove_dir_all(&folder);
+            removed.map_err(|error| refused(disk("what was pulled can't be removed", error)))?;
+        }
+        let pulled = pulled?;
+        self.remember(namespace, &pulled);
+        Ok(pulled)
+    }
+
+    /// Takes the module into the store.
+    async fn keep(
+        &self,
+        reference: &Reference,
+        image: &ImageSource,
+        found: pulled::Pulled,
+    ) -> Result<Pulled, Refusal> {
+        let shown = reference.to_string();
+        let (module, run) = module_of(&found).map_err(|error| refusal(&shown, &error))?;
+        let blob = self.store(&module.file.path).await.map_err(|error| unkept(&shown, &error))?;
+        let pinned = reference.pinned(found.index.unwrap_or(found.manifest));
+        Ok(Pulled {
+            image: ImageSource { reference: pinned.to_string(), ..image.clone() },
+            format: found.format.name(),
+            blob,
+            program: module.name.clone(),
+            args: run.args.clone(),
+            env: run.env.clone(),
+            warnings: warnings(&found, run),
+        })
+    }
+
+    async fn store(&self, path: &Path) -> Result<Digest, UploadError> {
+        let file = tokio::fs::File::open(path).await.map_err(UploadError::Io)?;
+        let chunks = stream::try_unfold(file, |mut file| async move {
+            let mut chunk = vec![0; CHUNK];
+            let read = file.read(&mut chunk).await?;
+            chunk.truncate(read);
+            Ok::<_, io::Error>((read > 0).then(|| (Frame::data(Bytes::from(chunk)), file)))
+        });
+        self.uploads.put(Box::pin(StreamBody::new(chunks.boxed())), self.most).await
+    }
+
+    /// The credential of the first pull secret that has one, else of the server's own files.
+    async fn credential(
+        &self,
+        namespace: &Label,
+        image: &ImageSource,
+        reference: &Reference,
+    ) -> Result<Option<Credential>, Refusal> {
+        for name in &image.pull_secrets {
+            let name = SecretName { namespace: namespace.clone(), name: name.clone() };
+            let config = self.pull_secret(name).await?;
+            if let Some(found) = config.credential(reference.host(), reference.path()) {
+                return Ok(Some(found.clone()));
+            }
+        }
+        let Some(keychain) = &self.keychain else { return Ok(None) };
+        keychain.credential(reference).await.map_err(|error| Refusal {
+            reason: "bad-credentials",
+            message: format!("the server's credentials for {reference} can't be read: {error}"),
+            hint: "mend the file that is named, on the server's machine".to_owned(),
+        })
+    }
+
+    async fn pull_secret(&self, name: SecretName) -> Result<DockerConfig, Refusal> {
+        let shown = format!("the pull secret `{}`", name.name);
+        let bad = |reason: &'static str, why: String| Refusal {
+            reason,
+            message: format!("{shown} {why}"),
+            hint: "make one with `dhow secret create NAME --docker-config FILE`".to_owned(),
+        };
+        let secret = self.secrets.get(name).await.map_err(|error| match error {
+            SecretsError::NotFound(_) => bad("not-found", "is not there".to_owned()),
+            error => bad("internal", format!("can't be read: {error}")),
+        })?;
+        let bytes = secret.values.get(DOCKER_CONFIG_KEY).ok_or_else(|| {
+            bad("bad-credentials", format!("is not of the type {DOCKER_CONFIG_JSON}"))
+        })?;
+        DockerConfig::parse(bytes).map_err(|error| bad("bad-credentials", error.to_string()))
+    }
+
+    /// What was pulled a moment ago with the same words, if its module is still held.
+    fn known(
+        &self,
+        namespace: &Label,
+        reference: &Reference,
+        image: &ImageSource,
+    ) -> Option<Pulled> {
+        reference.digest()?;
+        let pinned = reference.to_string();
+        let known = self.known.lock();
+        let found = known.iter().find(|known| {
+            known.since.elapsed() < KNOWN_FOR
+                && known.namespace == *namespace
+                && known.pulled.image.reference == pinned
+                && known.pulled.image.pull_secrets == image.pull_secrets
+        })?;
+        self.uploads.claim(&found.pulled.blob).ok()?;
+        Some(found.pulled.clone())
+    }
+
+    fn remember(&self, namespace: &Label, pulled: &Pulled) {
+        let mut known = self.known.lock();
+        known.retain(|one| one.since.elapsed() < KNOWN_FOR && one.pulled.image != pulled.image);
+        if known.len() == MOST_KNOWN {
+            known.pop_front();
+        }
+        let namespace = namespace.clone();
+        known.push_back(Known { since: Instant::now(), namespace, pulled: pulled.clone() });
+    }
+
+    fn turn(&self, folder: &Path) -> Arc<Mutex<()>> {
+        let mut turns = self.turns.lock();
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let known = turns.get(folder).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let turn = Arc::default();
+            turns.insert(folder.to_owned(), Arc::downgrade(&turn));
+            turn
+        })
+    }
+
+    async fn take_turn(&self, folder: &Path) -> OwnedMutexGuard<()> {
+        self.turn(folder).lock_owned().await
+    }
+}
+
+impl Images for ServerImages {
+    fn pull<'a>(
+        &'a self,
+        namespace: &'a Label,
+        image: &'a ImageSource,
+        progress: &'a (dyn Fn(Transfer) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Pulled, Refusal>> {
+        Box::pin(self.pull(namespace, image, progress))
+    }
+}
+
+/// Pulls into `folder`; `progress` hears of it on this task.
+async fn heard(
+    source: &dyn dhow_oci::source::Source,
+    folder: PathBuf,
+    progress: &(dyn Fn(Transfer) + Send + Sync),
+) -> Result<pulled::Pulled, PullError> {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let ask = Ask {
+        staging: folder,
+        budget: Budget::default(),
+        over: Override::default(),
+        machine: platform::machine().to_owned(),
+        // Nobody listens once the pull has ended.
+        hear: Arc::new(move |blob, received| {
+            let _over = tell.send(Transfer { blob: blob.digest, received, size: blob.size });
+        }),
+    };
+    let mut pulling = std::pin::pin!(pull(source, &ask));
+    loop {
+        tokio::select! {
+            done = &mut pulling => {
+                while let Ok(transfer) = told.try_recv() {
+                    progress(transfer);
+                }
+                return done;
+            }
+            Some(transfer) = told.recv() => progress(transfer),
+        }
+    }
+}
+
+/// The name of the folder for an image: pulls of the same one go on where the last broke off.
+fn folder_of(namespace: &Label, reference: &Reference) -> String {
+    let whole = Sha256::digest(format!("{namespace} {reference}"));
+    Digest::from_bytes(whole.into()).hex()[..32].to_owned()
+}
+
+fn make_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn disk(doing: &str, error: io::Error) -> PullError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => PullError::Full,
+        _ => PullError::Io { doing: doing.to_owned(), error },
+    }
+}
+
+fn unkept(shown: &str, error: &UploadError) -> Refusal {
+    let (reason, hint) = match error {
+        UploadError::TooLarge { .. } => ("too-large", "strip the module, or build it optimised"),
+        UploadError::Full | UploadError::OverBudget { .. } => {
+            ("storage-full", "free disk space, or delete functions and old revisions")
+        }
+        UploadError::Body(_) | UploadError::Io(_) => ("internal", "the server's own log says more"),
+    };
+    let message = format!("the module of {shown} is not taken: {error}");
+    Refusal { reason, message, hint: hint.to_owned() }
+}

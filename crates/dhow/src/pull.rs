@@ -1,0 +1,78 @@
+//! `dhow pull`: an image's module as a file, without a server.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dhow_oci::image::pulled::Pulled;
+use dhow_oci::reference::Reference;
+
+use crate::cli::error::CommandError;
+use crate::cli::output::Output;
+use crate::images::fetch::fetch;
+use crate::images::place::Place;
+use crate::images::{RegistryArgs, module_of, pull_failure, warnings};
+
+/// What to pull, and where to.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The image: HOST/PATH:TAG, or an image layout or archive
+    image: String,
+    /// The file to write [default: the module's name, in this folder]
+    file: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long, short)]
+    force: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+/// Pulls it; prints the file's name.
+///
+/// # Errors
+/// When the image can't be had, is no module's, or the file can't be written.
+pub fn run(args: &Args, output: &mut Output) -> Result<(), CommandError> {
+    let place = Place::of(&args.image)?;
+    let fetched = crate::run::runtime()?.block_on(fetch(&place, &args.registry, output))?;
+    let fetched = fetched.ok_or_else(|| {
+        CommandError::usage(format!("`{}` is a module already, and no image", args.image))
+    })?;
+    let (module, run) =
+        module_of(&fetched.pulled).map_err(|error| pull_failure(&args.image, &error))?;
+    let file = args.file.clone().unwrap_or_else(|| PathBuf::from(&module.name));
+    if !args.force && file.exists() {
+        return Err(CommandError::failure(format!("{} is there already", file.display()))
+            .hint("name another file, or write over it with --force"));
+    }
+    place_whole(&module.file.path, &file)?;
+    for warning in warnings(&fetched.pulled, run) {
+        output.note(format_args!("warning: {warning}"));
+    }
+    output.note(described(&fetched.pulled, fetched.reference.as_ref()));
+    output.line(file.display())?;
+    Ok(())
+}
+
+fn described(pulled: &Pulled, reference: Option<&Reference>) -> String {
+    let from = reference.map_or_else(|| pulled.manifest.to_string(), Reference::to_string);
+    format!("{from} ({})", pulled.format.name())
+}
+
+/// Copies so that `to` is there whole or not at all.
+fn place_whole(from: &Path, to: &Path) -> Result<(), CommandError> {
+    let unwritable = |error: std::io::Error| {
+        CommandError::failure(format!("{} can't be written: {error}", to.display()))
+    };
+    let folder = match to.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut beside = tempfile::Builder::new();
+    let mut beside = beside
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(folder)
+        .map_err(unwritable)?;
+    let mut module = fs::File::open(from).map_err(unwritable)?;
+    std::io::copy(&mut module, beside.as_file_mut()).map_err(unwritable)?;
+    beside.persist(to).map_err(|error| unwritable(error.error))?;
+    Ok(())
+}

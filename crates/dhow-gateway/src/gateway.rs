@@ -4,7 +4,6 @@
 //! whole path. Paths are passed on as they were sent. What is to be answered later, by
 //! `/async-function/NAME` or by a preference of the request, goes to [`crate::asynchronous`].
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -104,7 +103,7 @@ impl<I: Invoke> Gateway<I> {
         if let Some(rest) = below(full_uri.path(), &script_name) {
             *request.uri_mut() = with_path(&full_uri, rest);
         }
-        forward(request.headers_mut(), ends.peer, &full_uri);
+        forward(request.headers_mut(), ends, &full_uri);
         if is_async {
             let revision = &endpoint.revision;
             let full_uri = origin_form(full_uri);
@@ -240,7 +239,8 @@ fn with_path(uri: &Uri, path: &str) -> Uri {
 }
 
 /// Makes a request's headers those of a forwarded one.
-fn forward(headers: &mut HeaderMap, peer: SocketAddr, uri: &Uri) {
+fn forward(headers: &mut HeaderMap, ends: Connection, uri: &Uri) {
+    let peer = ends.peer;
     strip(headers);
     let chain = match headers.get(&FORWARDED_FOR).and_then(|chain| chain.to_str().ok()) {
         Some(chain) => HeaderValue::try_from(format!("{chain}, {}", peer.ip())),
@@ -249,7 +249,8 @@ fn forward(headers: &mut HeaderMap, peer: SocketAddr, uri: &Uri) {
     if let Ok(chain) = chain {
         headers.insert(FORWARDED_FOR, chain);
     }
-    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    let proto = if ends.tls { "https" } else { "http" };
+    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static(proto));
     let host = match uri.authority() {
         Some(authority) => HeaderValue::try_from(authority.as_str()).ok(),
         None => headers.get(HOST).cloned(),
@@ -344,12 +345,15 @@ mod tests {
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        forward(&mut headers, "192.0.2.1:5".parse().unwrap(), &Uri::from_static("/"));
+        let peer = "192.0.2.1:5".parse().unwrap();
+        let ends = Connection { peer, local: peer, tls: true };
+        forward(&mut headers, ends, &Uri::from_static("/"));
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         let left = ["accept", "host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
         assert_eq!(names, left);
         assert_eq!(headers["x-forwarded-for"], "10.0.0.1, 192.0.2.1");
         assert_eq!(headers["x-forwarded-host"], "example.com");
+        assert_eq!(headers["x-forwarded-proto"], "https");
     }
 }

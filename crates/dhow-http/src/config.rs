@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::tls::Tls;
+
 /// Caps and timeouts of one front.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -27,6 +29,8 @@ pub struct Config {
     pub drain_delay: Duration,
     /// How long calls in flight may then take.
     pub drain_timeout: Duration,
+    /// How TLS is spoken; `None` is not at all.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Config {
@@ -42,6 +46,7 @@ impl Default for Config {
             write_stall: Duration::from_secs(30),
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
+            tls: None,
         }
     }
 }

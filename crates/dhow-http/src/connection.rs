@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::answer;
 use crate::config::Config;
@@ -21,6 +22,7 @@ use crate::link::{Link, Wish};
 use crate::outgoing::{Outgoing, Streams};
 use crate::server::{Connection, Service};
 use crate::stall::Stall;
+use crate::tls::Transport;
 
 /// A body up to this size comes with its head, mostly; what is left of it is read and forgotten.
 const SMALL_BODY: u64 = 16 << 10;
@@ -35,7 +37,8 @@ pub(crate) async fn serve<S: Service>(
 ) {
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let Ok(local) = stream.local_addr() else { return };
-    let ends = Connection { peer, local };
+    let ends = Connection { peer, local, tls: config.tls.is_some() };
+    let Some(stream) = transport(stream, peer, &link, config).await else { return };
     let io = Stall::new(stream, link.clone(), config.write_stall, config.head_timeout);
     // One more layer, so that requests count their references away from the other workers.
     let (service, calls) = (Arc::new(service), link.clone());
@@ -69,6 +72,28 @@ pub(crate) async fn serve<S: Service>(
     .await;
     if let Err(error) = ended {
         tracing::debug!(%peer, error, "a connection broke off");
+    }
+}
+
+/// The connection as it came, or inside TLS once hands are shaken.
+async fn transport(
+    stream: TcpStream,
+    peer: SocketAddr,
+    link: &Link,
+    config: &Config,
+) -> Option<Transport> {
+    let Some(tls) = &config.tls else { return Some(Transport::Plain(stream)) };
+    let shaken = tokio::select! {
+        shaken = timeout(config.head_timeout, tls.accept(stream)) => shaken,
+        () = link.asked_to_end() => return None,
+    };
+    match shaken {
+        Ok(Ok(transport)) => Some(transport),
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "a client speaks no TLS that is spoken here");
+            None
+        }
+        Err(_) => None,
     }
 }
 

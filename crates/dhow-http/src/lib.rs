@@ -9,6 +9,7 @@ pub mod body;
 pub mod config;
 pub mod id;
 pub mod server;
+pub mod tls;
 
 mod connection;
 mod link;

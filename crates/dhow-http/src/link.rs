@@ -1,9 +1,10 @@
 //! What a connection's parts and its worker tell each other. All of them run on one thread; no
 //! part waits for another.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 /// One connection, as its worker sees it.
 pub(crate) struct Link {
@@ -118,6 +119,18 @@ impl Link {
 
     pub(crate) fn lingers(&self) -> bool {
         self.lingers.load(Relaxed)
+    }
+
+    /// Resolves, in the connection's task, when it is asked to end.
+    pub(crate) async fn asked_to_end(&self) {
+        poll_fn(|cx| {
+            self.register(cx.waker());
+            match self.wish() {
+                Wish::GoOn | Wish::Last => Poll::Pending,
+                Wish::End | Wish::Cut => Poll::Ready(()),
+            }
+        })
+        .await;
     }
 
     /// Remembers whom to wake.

@@ -47,6 +47,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Ours.
     pub local: SocketAddr,
+    /// Whether it is inside TLS.
+    pub tls: bool,
 }
 
 /// A front that serves.

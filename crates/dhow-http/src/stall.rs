@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use crate::link::Link;
+use crate::tls::Transport;
 
 /// How every HTTP/2 connection begins (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -21,7 +21,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Fails a write that makes no progress for `limit`, and a connection that does not show within
 /// `begin` which HTTP it speaks: the protocols' own timeouts run only from then on.
 pub(crate) struct Stall {
-    stream: TcpStream,
+    stream: Transport,
     limit: Duration,
     /// Runs while a write waits.
     timer: Option<Pin<Box<Sleep>>>,
@@ -34,7 +34,7 @@ pub(crate) struct Stall {
 
 impl Stall {
     pub(crate) fn new(
-        stream: TcpStream,
+        stream: Transport,
         link: Arc<Link>,
         limit: Duration,
         begin: Duration,

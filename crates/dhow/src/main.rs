@@ -26,7 +26,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run everything on this machine: gateway, engine, catalog
-    Up(up::Args),
+    Up(Box<up::Args>),
     /// Call a module once, here and now, without a server
     Run(run::Args),
     /// Copy everything that a dhow keeps into one file

@@ -3,6 +3,7 @@
 
 mod access;
 mod calls;
+mod tls;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -33,9 +34,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::access::Access;
 use self::calls::Calls;
+use self::tls::{Spoken, TlsArgs, scheme};
 use crate::cli::error::CommandError;
 use crate::cli::output::Output;
 use crate::cli::settings::Settings;
+use crate::cli::trust::Trust;
 use crate::cli::{self, apply};
 use crate::images::server::ServerImages;
 use crate::images::{self, RegistryArgs};
@@ -76,6 +79,8 @@ pub struct Args {
     /// Let the admin API and the metrics be reached from other machines without credentials
     #[arg(long)]
     insecure: bool,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Instances alive at once, over all functions
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     instances: u32,
@@ -198,6 +203,7 @@ async fn serve(
     // Not before the manifests of `--apply` are in force.
     let ready = Arc::new(AtomicBool::new(false));
     let addresses = Addresses::of(&ports)?;
+    let spoken = Spoken::open(&args.tls, &addresses, &stop)?;
     let access = Access::open(args, &addresses, &folder, catalog.clone())?;
     let calls = Calls::open(&args.calls, data, &addresses, &metrics)?;
     let runner =
@@ -208,9 +214,10 @@ async fn serve(
         metrics.clone(),
         args.body_stall,
         ready.clone(),
-        calls.front(&args.calls, &addresses),
+        calls.front(&args.calls, &addresses, &spoken),
     ));
-    let front = Server::start(vec![ports.gateway], gateway, front_config(args)).map_err(failure)?;
+    let front = Server::start(vec![ports.gateway], gateway, front_config(args, &spoken))
+        .map_err(failure)?;
     metrics.set_connections(Box::new(front.connections()));
     let tokens = catalog.clone();
     let needed = catalog.digests().map_err(failure)?;
@@ -229,31 +236,39 @@ async fn serve(
             let table = table.clone();
             Box::pin(async move { table.applied(version).await })
         }),
-        gateway_url: format!("http://{}", addresses.gateway),
+        gateway_url: format!("{}://{}", scheme(spoken.gateway.as_ref()), addresses.gateway),
         version: env!("CARGO_PKG_VERSION"),
         tokens,
         credentials: access.admin.clone(),
-        own: access.own_admin(&addresses),
+        own: access.own_admin(&addresses, &spoken),
         upload_limit: args.module_size,
         changing: Arc::default(),
     });
-    let api =
-        tokio::spawn(admin::serve(listener(ports.admin)?, api, stop.clone().cancelled_owned()));
-    let scrape = scrape::router(metrics, access.own_metrics(&addresses), access.metrics.clone());
+    let api = tokio::spawn(admin::serve(
+        listener(ports.admin)?,
+        api,
+        spoken.admin.clone(),
+        stop.clone().cancelled_owned(),
+    ));
+    let scrape =
+        scrape::router(metrics, access.own_metrics(&addresses, &spoken), access.metrics.clone());
     let scrape = tokio::spawn(admin::serve(
         listener(ports.metrics)?,
         scrape,
+        spoken.metrics.clone(),
         stop.clone().cancelled_owned(),
     ));
 
-    apply_manifests(args, &addresses, &access, output).await?;
+    apply_manifests(args, &addresses, &access, &spoken, output).await?;
     ready.store(true, Relaxed);
-    for (name, address) in
-        [("gateway", addresses.gateway), ("admin", addresses.admin), ("metrics", addresses.metrics)]
-    {
-        output.line(format_args!("{name} http://{address}"))?;
+    for (name, address, tls) in [
+        ("gateway", addresses.gateway, &spoken.gateway),
+        ("admin", addresses.admin, &spoken.admin),
+        ("metrics", addresses.metrics, &spoken.metrics),
+    ] {
+        output.line(format_args!("{name} {}://{address}", scheme(tls.as_ref())))?;
     }
-    access.tell(&addresses, output);
+    access.tell(&addresses, &spoken, output);
 
     ended().await?;
     ready.store(false, Relaxed);
@@ -356,10 +371,12 @@ async fn apply_manifests(
     args: &Args,
     addresses: &Addresses,
     access: &Access,
+    spoken: &Spoken,
     output: &mut Output,
 ) -> Result<(), CommandError> {
     let settings = Settings {
-        server: format!("http://{}", addresses.admin),
+        server: format!("{}://{}", scheme(spoken.admin.as_ref()), addresses.admin),
+        trust: Trust::OwnListener,
         namespace: None,
         token: Some(access.secret.clone()),
         token_is_given: true,
@@ -396,7 +413,7 @@ fn engine_config(args: &Args, data: &Path) -> Result<EngineConfig, CommandError>
     Ok(config)
 }
 
-fn front_config(args: &Args) -> FrontConfig {
+fn front_config(args: &Args, spoken: &Spoken) -> FrontConfig {
     FrontConfig {
         connections: args.connections.get(),
         head_timeout: args.head_timeout,
@@ -404,6 +421,7 @@ fn front_config(args: &Args) -> FrontConfig {
         write_stall: args.body_stall,
         drain_delay: args.drain_delay,
         drain_timeout: args.drain_timeout,
+        tls: spoken.gateway.clone(),
         ..FrontConfig::default()
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
+use dhow_http::tls::{Tls, Transport};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -27,13 +28,19 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// The pause after a failed accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` over HTTP/1.1 until `shutdown`; then takes no more connections, lets requests
+/// Serves `router` over HTTP/1.1, inside TLS where that is given, until `shutdown`; then takes no more connections, lets requests
 /// end, and cuts those that take longer than 10 s.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Tls>,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut shutdown = pin!(shutdown);
     let (drain, draining) = watch::channel(false);
-    let router =
-        router.layer(Extension(Draining(draining))).layer(RequestBodyTimeoutLayer::new(BODY_STALL));
+    let router = router
+        .layer(Extension(Draining(draining.clone())))
+        .layer(RequestBodyTimeoutLayer::new(BODY_STALL));
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let (cut, _) = watch::channel(());
     let mut http = http1::Builder::new();
@@ -48,10 +55,12 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
         match accepted {
             Ok((stream, place)) => {
                 let service = TowerToHyperService::new(router.clone());
-                let connection =
-                    connections.watch(http.serve_connection(TokioIo::new(stream), service));
-                let mut cut = cut.subscribe();
+                let (http, tls, watcher) = (http.clone(), tls.clone(), connections.watcher());
+                let (mut cut, draining) = (cut.subscribe(), Draining(draining.clone()));
                 tokio::spawn(async move {
+                    let Some(stream) = shake_hands(tls, stream, draining).await else { return };
+                    let connection =
+                        watcher.watch(http.serve_connection(TokioIo::new(stream), service));
                     tokio::select! {
                         ended = connection => {
                             if let Err(error) = ended {
@@ -76,6 +85,21 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
         tracing::warn!("requests to the admin API were cut at the end");
     }
     drop(cut);
+}
+
+/// The connection as it came, or inside TLS.
+async fn shake_hands(tls: Option<Tls>, stream: TcpStream, draining: Draining) -> Option<Transport> {
+    let Some(tls) = tls else { return Some(Transport::Plain(stream)) };
+    tokio::select! {
+        shaken = timeout(HEAD_TIMEOUT, tls.accept(stream)) => match shaken.ok()? {
+            Ok(stream) => Some(stream),
+            Err(error) => {
+                tracing::debug!(%error, "a client speaks no TLS that is spoken here");
+                None
+            }
+        },
+        () = draining.begins() => None,
+    }
 }
 
 /// The next connection, once there is a place for one.

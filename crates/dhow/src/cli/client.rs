@@ -2,20 +2,24 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read};
+use std::sync::OnceLock;
 
 use dhow_core::call::CallId;
 use dhow_core::function::ImageSource;
 use dhow_core::name::{FunctionName, Label};
 use dhow_core::queue::CallState;
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use http::{HeaderValue, Uri};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use ureq::config::ConfigBuilder;
+use ureq::typestate::AgentScope;
 use ureq::{Agent, AsSendBody, Body};
 use zeroize::Zeroizing;
 
 use super::error::CommandError;
 use super::settings::{self, CONNECT_TIMEOUT, Secret, Settings};
+use super::trust::Trust;
 use super::wire::{
     ArtifactEvent, AsyncCall, AsyncCalls, CallOutcome, FunctionStatus, Items, LogLine, NewToken,
     Problem, Purged, SecretStatus, ServerVersion, TokenStatus,
@@ -26,7 +30,10 @@ const MOST_ANSWER: u64 = 256 << 20;
 
 /// Speaks to one server.
 pub struct Client {
-    agent: Agent,
+    plain: Agent,
+    /// Made with the first address of https: it reads the system's authorities.
+    secure: OnceLock<Agent>,
+    trust: Trust,
     server: String,
     token: Option<Secret>,
 }
@@ -71,18 +78,13 @@ pub struct CallQuery {
 impl Client {
     /// A client of the server that the settings name. Connects to nothing yet.
     pub fn new(settings: &Settings) -> Self {
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .allow_non_standard_methods(true)
-            // The admin address is on this machine or in its network, not behind a proxy.
-            .proxy(None)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .user_agent(concat!("dhow/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
-        Self { agent, server: settings.server.clone(), token: settings.token.clone() }
+        Self {
+            plain: config().build().new_agent(),
+            secure: OnceLock::new(),
+            trust: settings.trust.clone(),
+            server: settings.server.clone(),
+            token: settings.token.clone(),
+        }
     }
 
     /// `GET /api/v1/version`.
@@ -369,9 +371,9 @@ impl Client {
     ) -> Result<http::Response<Body>, CommandError> {
         let address = request.uri().to_string();
         let answer = if request.body().is_empty() {
-            self.agent.run(request.map(|_| ()))
+            self.agent(request.uri()).run(request.map(|_| ()))
         } else {
-            self.agent.run(request)
+            self.agent(request.uri()).run(request)
         };
         answer.map_err(|error| {
             CommandError::failure(format!("calling {address} failed: {}", reason(&error)))
@@ -380,6 +382,15 @@ impl Client {
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, CommandError> {
         read(self.send(http::Request::get(self.url(path)).body(()))?)
+    }
+
+    fn agent(&self, address: &Uri) -> &Agent {
+        match address.scheme_str() {
+            Some("https") => self
+                .secure
+                .get_or_init(|| config().tls_config(self.trust.config()).build().new_agent()),
+            _ => &self.plain,
+        }
     }
 
     fn url(&self, path: &str) -> String {
@@ -399,7 +410,8 @@ impl Client {
             value.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, value);
         }
-        let answer = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
+        let answer = self.agent(request.uri()).run(request);
+        let answer = answer.map_err(|error| self.unreachable(&error))?;
         if answer.status().is_success() { Ok(answer) } else { Err(self.refused(answer)) }
     }
 
@@ -447,6 +459,18 @@ impl CallQuery {
         add("after", self.after.as_deref());
         query
     }
+}
+
+fn config() -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .allow_non_standard_methods(true)
+        // The admin address is on this machine or in its network, not behind a proxy.
+        .proxy(None)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .user_agent(concat!("dhow/", env!("CARGO_PKG_VERSION")))
 }
 
 impl LogQuery {

@@ -21,6 +21,7 @@ pub mod output;
 pub mod secret;
 pub mod settings;
 pub mod token;
+pub mod trust;
 mod units;
 mod upload;
 pub mod version;

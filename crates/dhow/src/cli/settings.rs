@@ -9,6 +9,7 @@ use http::Uri;
 
 use super::credentials::CredentialsFile;
 use super::error::CommandError;
+use super::trust::Trust;
 
 /// The admin address of the dhow to talk to.
 pub const DHOW_SERVER: &str = "DHOW_SERVER";
@@ -19,6 +20,8 @@ pub const DHOW_NAMESPACE: &str = "DHOW_NAMESPACE";
 pub const DHOW_TOKEN: &str = "DHOW_TOKEN";
 /// A file that holds one.
 pub const DHOW_TOKEN_FILE: &str = "DHOW_TOKEN_FILE";
+/// A file of certificates whose authorities are believed, besides the system's.
+pub const DHOW_CA_FILE: &str = "DHOW_CA_FILE";
 /// Where people's settings are, after the XDG base directory specification.
 const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 const HOME: &str = "HOME";
@@ -41,6 +44,9 @@ pub struct Args {
     /// A file with the token to show to the server [env: DHOW_TOKEN_FILE, or DHOW_TOKEN for the token itself] [default: what `dhow auth login` kept]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
     pub token_file: Option<PathBuf>,
+    /// A file of certificates (PEM) to believe besides the system's [env: DHOW_CA_FILE]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A token or admin secret. It is shown to the server it is for, and to nobody else.
@@ -83,6 +89,8 @@ pub struct Settings {
     pub token: Option<Secret>,
     /// Whether that was named for this command, rather than kept from an earlier one.
     pub token_is_given: bool,
+    /// Whose certificates are believed.
+    pub trust: Trust,
     /// Where credentials are kept; `None` without a home folder.
     pub credentials: Option<CredentialsFile>,
 }
@@ -124,7 +132,12 @@ impl Settings {
             Some(token) => Some(token),
             None => credentials.as_ref().map(|file| file.get(&server)).transpose()?.flatten(),
         };
-        Ok(Self { server, namespace, token, token_is_given, credentials })
+        let trust = match (&args.ca_file, environment(DHOW_CA_FILE)) {
+            (Some(file), _) => Trust::also(file, "--ca-file")?,
+            (None, Some(file)) if !file.is_empty() => Trust::also(Path::new(&file), DHOW_CA_FILE)?,
+            (None, _) => Trust::System,
+        };
+        Ok(Self { server, namespace, token, token_is_given, trust, credentials })
     }
 
     /// The same server, shown another token.
@@ -212,12 +225,11 @@ pub fn environment(name: &str) -> Option<String> {
 pub(super) fn base_url(address: &str) -> Result<String, &'static str> {
     let uri: Uri = address.parse().map_err(|_| "is not an address")?;
     match uri.scheme_str() {
-        Some("http") if uri.path() == "/" && uri.query().is_none() => {
+        Some("http" | "https") if uri.path() == "/" && uri.query().is_none() => {
             Ok(address.trim_end_matches('/').to_owned())
         }
-        Some("http") => Err("has a path"),
-        Some("https") => Err("is https; this version of dhow speaks plain http to a server"),
-        _ => Err("does not begin with http://"),
+        Some("http" | "https") => Err("has a path"),
+        _ => Err("does not begin with http:// or https://"),
     }
 }
 
@@ -243,6 +255,7 @@ mod tests {
             ("http://a:1", "shop")
         );
         assert_eq!(resolve(Some("http://b:2"), &env).unwrap().server, "http://b:2");
+        assert_eq!(resolve(Some("https://b"), &env).unwrap().server, "https://b");
     }
 
     #[test]
@@ -279,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_wrong_address_or_namespace_is_a_wrong_usage_that_names_its_source() {
-        for wrong in ["localhost:8081", "https://a", "http://a/b", "http://a/?b", "", "ftp://a"] {
+        for wrong in ["localhost:8081", "https://a/b", "http://a/b", "http://a/?b", "", "ftp://a"] {
             let error = resolve(Some(wrong), &[]).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             assert!(error.message.starts_with("--server is"), "{error}");

@@ -9,6 +9,7 @@ use dhow_gateway::admin::{self, Credentials, Own};
 use dhow_store::folder::DataFolder;
 use dhow_store::secret;
 
+use super::tls::{Spoken, scheme};
 use super::{Addresses, Args, failure};
 use crate::cli::error::CommandError;
 use crate::cli::output::Output;
@@ -43,29 +44,32 @@ impl Access {
     }
 
     /// How the admin port is reached.
-    pub(super) fn own_admin(&self, addresses: &Addresses) -> Own {
-        Own { listen: addresses.admin, tls: false, asks: self.admin.demanded() }
+    pub(super) fn own_admin(&self, addresses: &Addresses, spoken: &Spoken) -> Own {
+        let tls = spoken.admin.is_some();
+        Own { listen: addresses.admin, tls, asks: self.admin.demanded() }
     }
 
     /// How the metrics port is reached.
-    pub(super) fn own_metrics(&self, addresses: &Addresses) -> Own {
-        Own { listen: addresses.metrics, tls: false, asks: self.metrics.demanded() }
+    pub(super) fn own_metrics(&self, addresses: &Addresses, spoken: &Spoken) -> Own {
+        let tls = spoken.metrics.is_some();
+        Own { listen: addresses.metrics, tls, asks: self.metrics.demanded() }
     }
 
     /// Says how a person comes by credentials, where some are asked for.
-    pub(super) fn tell(&self, addresses: &Addresses, output: &mut Output) {
+    pub(super) fn tell(&self, addresses: &Addresses, spoken: &Spoken, output: &mut Output) {
         if !self.admin.demanded() {
             return;
         }
         let (file, admin) = (self.secret_file.display(), addresses.admin);
+        let scheme = scheme(spoken.admin.as_ref());
         output.note(format_args!(
             "the admin port asks for credentials; the admin secret is in {file}:\n  \
-             dhow auth login --server http://{admin} --token-file {file}"
+             dhow auth login --server {scheme}://{admin} --token-file {file}"
         ));
-        if !admin.ip().is_loopback() {
+        if spoken.admin.is_none() && !admin.ip().is_loopback() {
             tracing::warn!(
                 %admin,
-                "credentials cross the network in the clear, and so does what they protect"
+                "credentials cross the network in the clear; --tls-cert and --tls-key hide them"
             );
         }
     }

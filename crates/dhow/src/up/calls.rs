@@ -16,6 +16,7 @@ use dhow_queue::callback::{Callbacks, Times};
 use dhow_queue::embedded::{self, EmbeddedQueue};
 use dhow_queue::runner::{self, Counts, Runner};
 
+use super::tls::{Spoken, scheme};
 use super::{Addresses, failure};
 use crate::cli::error::CommandError;
 
@@ -84,12 +85,17 @@ impl Calls {
     }
 
     /// What takes calls at the gateway.
-    pub(super) fn front(&self, args: &Args, addresses: &Addresses) -> Asynchronous {
+    pub(super) fn front(
+        &self,
+        args: &Args,
+        addresses: &Addresses,
+        spoken: &Spoken,
+    ) -> Asynchronous {
         Asynchronous {
             queue: Arc::new(self.queue.clone()),
             rule: self.rule.clone(),
             most_body: args.async_body,
-            admin_url: format!("http://{}", addresses.admin),
+            admin_url: format!("{}://{}", scheme(spoken.admin.as_ref()), addresses.admin),
         }
     }
 

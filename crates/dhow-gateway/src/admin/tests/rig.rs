@@ -112,7 +112,7 @@ impl Rig {
             changing: Arc::default(),
         });
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(serve(listener, router, async {
+        let server = tokio::spawn(serve(listener, router, None, async {
             stopped.await.unwrap();
         }));
         let stop = Some(stop);

@@ -122,23 +122,11 @@ fn what_was_logged_in_with_is_kept_for_that_server_alone() {
 /// In a network of its own, where other addresses than loopback are nobody's but this test's.
 #[test]
 fn another_machine_is_asked_for_credentials_unless_nobody_minds() {
-    let start = |more: &[&str]| {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new("unshare");
-        command.args(["--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh", DHOW, "up"]);
-        command.args(["--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0", "--metrics", "0.0.0.0:0"]);
-        command.arg("--data").arg(folder.path().join("data")).args(more).stdin(Stdio::null());
-        Server::run(command, folder)
-    };
-    let server = start(&[]);
+    let server = Server::anywhere(tempfile::tempdir().unwrap(), &[]);
     let status = |server: &Server, url: &str, more: &[&str]| {
-        let network = format!("--net=/proc/{}/ns/net", server.pid());
-        let output = Command::new("nsenter")
-            .args([&network, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}"])
-            .args(more)
-            .arg(url.replace("0.0.0.0", "127.0.0.1"))
-            .output()
-            .expect("nsenter, of util-linux");
+        let mut curl = server.beside("curl");
+        curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}"]).args(more);
+        let output = curl.arg(url.replace("0.0.0.0", "127.0.0.1")).output().expect("nsenter");
         text(&output.stdout)
     };
     let secret = std::fs::read_to_string(server.admin_secret()).unwrap();
@@ -155,7 +143,7 @@ fn another_machine_is_asked_for_credentials_unless_nobody_minds() {
         assert_eq!(status(&server, &url, &foreign), "403", "{url}");
     }
     drop(server);
-    let open = start(&["--insecure"]);
+    let open = Server::anywhere(tempfile::tempdir().unwrap(), &["--insecure"]);
     assert_eq!(status(&open, &format!("{}/api/v1/functions", open.admin), &[]), "200");
 }
 

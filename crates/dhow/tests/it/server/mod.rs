@@ -13,3 +13,4 @@ mod format;
 mod images;
 mod metrics;
 mod protocol;
+mod tls;

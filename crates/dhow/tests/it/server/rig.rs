@@ -67,6 +67,22 @@ impl Server {
         Self { process, gateway, admin, metrics, folder: Some(folder) }
     }
 
+    /// A server whose admin and metrics ports listen on every address, in a network of its own.
+    pub(crate) fn anywhere(folder: TempDir, more: &[&str]) -> Self {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh", DHOW, "up"]);
+        command.args(["--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0", "--metrics", "0.0.0.0:0"]);
+        command.arg("--data").arg(folder.path().join("data")).args(more).stdin(Stdio::null());
+        Self::run(command, folder)
+    }
+
+    /// A program that runs in this server's network.
+    pub(crate) fn beside(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args([&format!("--net=/proc/{}/ns/net", self.pid()), program]);
+        command
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.folder.as_ref().expect("it is taken at the end").path()
     }

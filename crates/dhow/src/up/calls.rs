@@ -27,6 +27,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// Asynchronous calls: how many at once, how much is kept, where callbacks go.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(super) struct Args {
     /// How many calls of a named queue run at once; may be repeated
     #[arg(long = "queue", value_name = "NAME=N", value_parser = named_places)]

@@ -1,15 +1,16 @@
-//! `dhow pull`: an image's module as a file, without a server.
+//! `dhow pull`: an image's module as a file, or its Spin application as a folder, without a server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dhow_oci::image::pulled::Pulled;
+use dhow_oci::image::pulled::{Entry, Pulled};
 use dhow_oci::reference::Reference;
 
 use crate::cli::error::CommandError;
 use crate::cli::output::Output;
-use crate::images::fetch::fetch;
+use crate::images::fetch::{Fetched, fetch};
 use crate::images::place::Place;
+use crate::images::unpack::unpack;
 use crate::images::{RegistryArgs, module_of, pull_failure, warnings};
 
 /// What to pull, and where to.
@@ -17,7 +18,8 @@ use crate::images::{RegistryArgs, module_of, pull_failure, warnings};
 pub struct Args {
     /// The image: HOST/PATH:TAG, or an image layout or archive
     image: String,
-    /// The file to write [default: the module's name, in this folder]
+    /// The file, or a Spin application's folder, to write [default: the module's or the image's
+    /// name, in this folder]
     file: Option<PathBuf>,
     /// Write over a file that is there
     #[arg(long, short)]
@@ -36,6 +38,10 @@ pub fn run(args: &Args, output: &mut Output) -> Result<(), CommandError> {
     let fetched = fetched.ok_or_else(|| {
         CommandError::usage(format!("`{}` is a module already, and no image", args.image))
     })?;
+    output.note(described(&fetched.pulled, fetched.reference.as_ref()));
+    if !matches!(fetched.pulled.entry, Entry::Module(_)) {
+        return application(args, &fetched, output);
+    }
     let (module, run) =
         module_of(&fetched.pulled).map_err(|error| pull_failure(&args.image, &error))?;
     let file = args.file.clone().unwrap_or_else(|| PathBuf::from(&module.name));
@@ -47,8 +53,18 @@ pub fn run(args: &Args, output: &mut Output) -> Result<(), CommandError> {
     for warning in warnings(&fetched.pulled, run) {
         output.note(format_args!("warning: {warning}"));
     }
-    output.note(described(&fetched.pulled, fetched.reference.as_ref()));
     output.line(file.display())?;
+    Ok(())
+}
+
+fn application(args: &Args, fetched: &Fetched, output: &mut Output) -> Result<(), CommandError> {
+    let name = fetched.reference.as_ref().and_then(|reference| reference.path().rsplit('/').next());
+    let folder = args.file.clone().unwrap_or_else(|| PathBuf::from(name.unwrap_or("application")));
+    unpack(&fetched.pulled, &folder).map_err(|error| {
+        CommandError::failure(format!("{} can't be made: {error}", folder.display()))
+            .hint("name another folder; one that holds something is not written over")
+    })?;
+    output.line(folder.display())?;
     Ok(())
 }
 

@@ -1,9 +1,10 @@
-//! Images, on the side of the server ([`server`]) and of the client ([`fetch`], [`place`]): what
+//! Images, on the side of the server ([`server`]) and of the client ([`fetch`], [`place`], [`unpack`]): what
 //! `dhow-oci` reads becomes modules with the words to start them.
 
 pub(crate) mod fetch;
 pub(crate) mod place;
 pub mod server;
+pub(crate) mod unpack;
 
 use std::path::PathBuf;
 

@@ -205,6 +205,29 @@ fn images_of_other_tools_start_as_they_say() {
 }
 
 #[test]
+fn a_spin_application_is_pulled_as_a_folder_shown_and_refused_by_name() {
+    let (home, registry) = (Home::new(), Daemon::plain());
+    let server = home.server(&[]);
+    let module = dhow_testkit::guest("hello");
+    let files = [("spin.toml", &b"spin_manifest_version = 2"[..]), ("web/a.wasm", module)];
+    let layout = umoci(&home, "app", &files, &["--config.cmd", "/"]);
+    let reference = format!("{}/team/app:v1", registry.host());
+    let to = format!("docker://{reference}");
+    run("skopeo", "skopeo", &["copy", "--dest-tls-verify=false", &format!("oci:{layout}:v1"), &to]);
+
+    let folder = home.path("pulled");
+    assert_eq!(home.ok(&["pull", &reference, &folder]), folder);
+    assert_eq!(std::fs::read(home.at("pulled/web/a.wasm")).expect("a file"), module);
+    assert!(home.at("pulled/spin.toml").exists());
+    assert!(home.fails(&["pull", &reference, &folder]).contains("can't be made"));
+    let shown: Value =
+        serde_json::from_str(&home.ok(&["inspect", &reference, "-o", "json"])).expect("JSON");
+    assert_eq!(shown["image"]["modules"], json!(["web/a.wasm"]));
+    let refused = server.fails(&["deploy", "app", &reference]);
+    assert!(refused.contains("Spin application"), "{refused}");
+}
+
+#[test]
 fn a_mangled_entry_point_runs_the_only_module_with_a_warning() {
     let home = Home::new();
     let server = home.server(&[]);

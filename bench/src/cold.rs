@@ -97,7 +97,7 @@ fn one(args: &Args, guest: &Guest) -> Result<Cold, String> {
 }
 
 /// The module with a custom section of its own, and so with a digest of its own.
-fn distinct(module: &[u8], copy: usize) -> Vec<u8> {
+pub(crate) fn distinct(module: &[u8], copy: usize) -> Vec<u8> {
     let name = format!("copy{copy:05}");
     let mut module = module.to_vec();
     module.push(0);

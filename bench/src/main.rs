@@ -3,9 +3,9 @@
 
 mod burn;
 mod cold;
+mod density;
 mod load;
 mod machine;
-mod memory;
 mod report;
 mod server;
 mod throughput;
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// Functions for the cold calls
     #[arg(long, default_value_t = 30)]
     cold: usize,
-    /// Functions whose memory is measured
+    /// Functions whose memory and start are measured
     #[arg(long, default_value_t = 10_000)]
     functions: usize,
     /// Only some parts
@@ -65,8 +65,8 @@ enum Part {
     Cold,
     /// A quick function beside endless loops
     Burn,
-    /// Memory of functions that nobody calls
-    Memory,
+    /// Memory, start and calls of thousands of functions
+    Density,
 }
 
 impl Args {
@@ -147,8 +147,8 @@ fn measure(args: &Args, report: &mut report::Report) -> Result<(), String> {
     if args.wants(Part::Burn) {
         report.burn = Some(burn::measure(args)?);
     }
-    if args.wants(Part::Memory) {
-        report.memory = Some(memory::measure(args)?);
+    if args.wants(Part::Density) {
+        report.density = Some(density::measure(args)?);
     }
     Ok(())
 }

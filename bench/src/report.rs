@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::Args;
 use crate::burn::Burn;
 use crate::cold::Cold;
+use crate::density::{Density, MOST_MEMORY, MOST_SLOWDOWN, MOST_START};
 use crate::machine::Machine;
-use crate::memory::Memory;
 use crate::throughput::{CONNECTIONS, SUBJECTS, Sample, Subject};
 
 /// Everything that was measured.
@@ -21,7 +21,7 @@ pub(crate) struct Report {
     pub(crate) throughput: Vec<Sample>,
     pub(crate) cold: Vec<Cold>,
     pub(crate) burn: Option<Burn>,
-    pub(crate) memory: Option<Memory>,
+    pub(crate) density: Option<Density>,
 }
 
 /// A goal: what is compared, and the least that is good enough and that is aimed at.
@@ -83,7 +83,7 @@ impl Report {
             throughput: vec![],
             cold: vec![],
             burn: None,
-            memory: None,
+            density: None,
         }
     }
 
@@ -202,24 +202,42 @@ impl fmt::Display for Report {
                 burn.failed
             )?;
         }
-        if let Some(memory) = &self.memory {
-            let mib = |bytes| bytes >> 20;
-            writeln!(
-                f,
-                "\n{} functions, nobody calls them: {} MiB after a start with all of them, which took \
-                 {:.2} s ({} MiB with none, {} MiB in the process that deployed them in {:.0} s): \
-                 {:.2} KiB each.",
-                memory.functions,
-                mib(memory.restarted),
-                memory.start_seconds,
-                mib(memory.empty),
-                mib(memory.deployed),
-                memory.deploying_seconds,
-                memory.each() / 1024.0
-            )?;
+        if let Some(density) = &self.density {
+            density_table(density, f)?;
         }
         Ok(())
     }
+}
+
+fn density_table(density: &Density, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mib = |bytes| bytes >> 20;
+    writeln!(
+        f,
+        "\n{} functions of {} modules ({}), deployed in {:.0} s:\n\n\
+         | | measured | at most |\n|---|---|---|",
+        density.functions,
+        density.modules,
+        density.kinds.join(", "),
+        density.deploying_seconds
+    )?;
+    writeln!(
+        f,
+        "| PSS, each called once and then idle | {} MiB ({} MiB before the calls, {} MiB without \
+         functions) | {} MiB |",
+        mib(density.idle),
+        mib(density.uncalled),
+        mib(density.empty),
+        mib(MOST_MEMORY)
+    )?;
+    writeln!(f, "| start to ready | {:.2} s | {MOST_START} s |", density.start_seconds)?;
+    writeln!(
+        f,
+        "| p99 of a warm call, against a server with ten functions | {:.2} x ({:.0} us, {:.0} us) | \
+         {MOST_SLOWDOWN} x |",
+        density.slowdown(),
+        median(&density.many_p99),
+        median(&density.few_p99)
+    )
 }
 
 /// One figure of one subject, in all rounds.

@@ -138,9 +138,9 @@ impl Server {
         usage::cpu(self.process.id())
     }
 
-    /// Bytes of memory that are resident.
-    pub(crate) fn memory(&self) -> Result<u64, String> {
-        usage::memory(self.process.id())
+    /// Bytes of memory that are this process' share.
+    pub(crate) fn pss(&self) -> Result<u64, String> {
+        usage::pss(self.process.id())
     }
 
     /// Ends the server; its data stays.

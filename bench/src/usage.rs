@@ -31,12 +31,13 @@ pub(crate) fn cpu(pid: u32) -> Result<f64, String> {
     }
 }
 
-/// Bytes of a process that are resident.
-pub(crate) fn memory(pid: u32) -> Result<u64, String> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|e| e.to_string())?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+/// Resident bytes of a process, those that it shares with others in equal parts.
+pub(crate) fn pss(pid: u32) -> Result<u64, String> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+    let rollup = rollup.map_err(|error| format!("the memory of process {pid}: {error}"))?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kib.map(|kib| kib << 10).ok_or_else(|| format!("process {pid} has no VmRSS"))
+    kib.map(|kib| kib << 10).ok_or_else(|| format!("process {pid} has no Pss"))
 }
 
 fn family(all: &[Stat], pid: u32) -> f64 {
@@ -78,7 +79,7 @@ mod tests {
     #[test]
     fn this_process_is_in_proc() {
         assert!(cpu(std::process::id()).is_ok());
-        assert!(memory(std::process::id()).unwrap() > 0);
+        assert!(pss(std::process::id()).unwrap() > 0);
         assert!(cpu(u32::MAX).is_err());
     }
 }

@@ -20,6 +20,8 @@ const BATCH: usize = 500;
 const SHARED_BY: usize = 10;
 /// Functions of the server that the crowded one is compared with.
 const FEW: usize = 10;
+/// How long they are left alone: what is given back after a while is given back by then.
+const IDLE: Duration = Duration::from_secs(90);
 /// Warm calls of one round.
 const CALLS: usize = 5000;
 /// The kinds of guest, in turn.
@@ -84,8 +86,7 @@ pub(crate) fn measure(args: &Args) -> Result<Density, String> {
     for index in 0..args.functions {
         connection.call(&format!("/function/f{index}"))?;
     }
-    // What is given back after a moment is given back by then.
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(IDLE);
     let idle = many.pss()?;
 
     let (mut few_p99, mut many_p99) = (Vec::new(), Vec::new());

@@ -126,6 +126,12 @@ impl Engine {
         })))
     }
 
+    /// Lets go of code that no call has used for so long. The next call maps it again, from the
+    /// cache.
+    pub fn let_go_idle(&self, idle: Duration) {
+        self.0.loader.let_go_idle(idle);
+    }
+
     /// Figures of now.
     pub fn stats(&self) -> Stats {
         let counts = &self.0.counts;

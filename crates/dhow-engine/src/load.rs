@@ -201,6 +201,18 @@ impl Loader {
             slot.let_go();
         }
     }
+
+    /// Lets go of code that no call has used for so long.
+    pub(crate) fn let_go_idle(&self, idle: Duration) {
+        let now = millis(self.origin.elapsed());
+        let idle = millis(idle);
+        let slots = self.slots.lock();
+        for slot in slots.values().filter_map(Weak::upgrade) {
+            if now.saturating_sub(slot.used.load(Relaxed)) >= idle {
+                slot.let_go();
+            }
+        }
+    }
 }
 
 impl Runner {

@@ -87,6 +87,9 @@ pub struct Args {
     /// Functions whose code is kept in memory
     #[arg(long, value_name = "N", default_value = "4000")]
     loaded: NonZeroUsize,
+    /// How long code is kept in memory that no call uses
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = |text: &str| parse_duration(text))]
+    code_idle: Duration,
     /// The most bytes of a module
     #[arg(long, value_name = "SIZE", default_value = "64Mi", value_parser = |text: &str| parse_bytes(text))]
     module_size: u64,
@@ -193,6 +196,8 @@ async fn serve(
         table.clone(),
         engine.clone(),
     )));
+    let idle = let_go_idle(engine.clone(), args.code_idle);
+    tokio::spawn(stop.clone().run_until_cancelled_owned(idle));
     tokio::spawn(stop.clone().run_until_cancelled_owned(collect(
         catalog.clone(),
         blobs.clone(),
@@ -318,6 +323,14 @@ async fn follow(catalog: Arc<EmbeddedCatalog>, table: Arc<Table<Engine>>, engine
         if changes.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Lets go of code that is not used, so that memory is that of what is.
+async fn let_go_idle(engine: Engine, idle: Duration) {
+    loop {
+        tokio::time::sleep((idle / 4).max(Duration::from_millis(100))).await;
+        engine.let_go_idle(idle);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::folder;
 pub(super) const MOST_REVISIONS: u64 = 100;
 /// Memory that redb may use. Readers use the snapshot, so pages are read at the start and when
 /// something is written.
-const CACHE: usize = 16 << 20;
+const CACHE: usize = 2 << 20;
 
 const VERSION: &str = "version";
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");

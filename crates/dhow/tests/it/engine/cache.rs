@@ -98,6 +98,19 @@ async fn loaded_functions_are_kept_within_their_budget() {
 }
 
 #[tokio::test]
+async fn code_that_nobody_uses_is_let_go_and_loaded_again() {
+    let rig = Rig::new();
+    let target = rig.target_of(dhow_testkit::guest("hello"), Abi::Command, |_| ());
+    rig.get(&target, "/").await.unwrap();
+    rig.engine.let_go_idle(Duration::from_secs(3600));
+    assert_eq!(rig.engine.stats().loaded, 1);
+    rig.engine.let_go_idle(Duration::ZERO);
+    assert_eq!(rig.engine.stats().loaded, 0);
+    rig.get(&target, "/").await.unwrap();
+    assert!(rig.outcome().await.cold);
+}
+
+#[tokio::test]
 async fn what_is_no_module_is_refused_by_name() {
     let rig = Rig::new();
     let hello = dhow_testkit::guest("hello");

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use crate::backup::restore;
 use crate::durable::{System, make_private};
 
@@ -16,12 +18,12 @@ const LOCK: &str = "lock";
 /// it becomes a program of its own, locks of an owner that is gone by then included.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A data folder that this process owns for as long as the value lives.
+/// A data folder that this process owns for as long as the value lives, or until it lets go of it.
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
-    /// Locked; the lock goes with the process, however it ends.
-    _lock: File,
+    /// Locked, or let go of; the lock goes with the process, however it ends.
+    lock: Mutex<Option<File>>,
 }
 
 /// Why a data folder, or a store in it, can't be used.
@@ -122,24 +124,35 @@ impl DataFolder {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::from_io(path, error);
         make_private(&System, path).map_err(unusable)?;
-        let lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.join(LOCK))
-            .map_err(unusable)?;
-        match take(&lock) {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::Owned { folder: path.to_owned(), pid: read_pid(&lock) });
-            }
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
-        }
-        write_pid(&lock).map_err(unusable)?;
+        let lock = Mutex::new(Some(take_lock(path)?));
         restore::finish(&System, path).map_err(unusable)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
+    }
+
+    /// Lets another process own the folder. Whoever has stores open in it closes them before.
+    ///
+    /// # Errors
+    /// When the system refuses; then this process owns it still.
+    pub fn let_go(&self) -> io::Result<()> {
+        let mut lock = self.lock.lock();
+        if let Some(file) = &*lock {
+            // By name: a child that was begun just now may have the file open for a moment more.
+            file.unlock()?;
+        }
+        *lock = None;
+        Ok(())
+    }
+
+    /// Owns the folder again after [`Self::let_go`].
+    ///
+    /// # Errors
+    /// `Owned`, `Unusable` or `Full`.
+    pub fn take_again(&self) -> Result<(), OpenError> {
+        let mut lock = self.lock.lock();
+        if lock.is_none() {
+            *lock = Some(take_lock(&self.path)?);
+        }
+        Ok(())
     }
 
     /// Where it is.
@@ -169,6 +182,28 @@ impl OpenError {
             Self::Unusable { path: path.to_owned(), source }
         }
     }
+}
+
+/// Locks the folder for this process.
+fn take_lock(folder: &Path) -> Result<File, OpenError> {
+    let unusable = |error| OpenError::from_io(folder, error);
+    let lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(folder.join(LOCK))
+        .map_err(unusable)?;
+    match take(&lock) {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(OpenError::Owned { folder: folder.to_owned(), pid: read_pid(&lock) });
+        }
+        Err(TryLockError::Error(error)) => return Err(unusable(error)),
+    }
+    write_pid(&lock).map_err(unusable)?;
+    Ok(lock)
 }
 
 /// Whether the disk, or the user's share of it, is used up.
@@ -221,6 +256,19 @@ mod tests {
         assert!(second.to_string().contains(&format!("in use by another dhow (process {pid})")));
         drop(first);
         DataFolder::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_was_let_go_of_is_anothers_until_it_is_taken_again() {
+        let parent = tempfile::tempdir().unwrap();
+        let first = DataFolder::open(parent.path()).unwrap();
+        first.take_again().unwrap();
+        first.let_go().unwrap();
+        let second = DataFolder::open(parent.path()).unwrap();
+        assert!(matches!(first.take_again(), Err(OpenError::Owned { .. })));
+        drop(second);
+        first.take_again().unwrap();
+        assert!(DataFolder::open(parent.path()).is_err());
     }
 
     #[test]

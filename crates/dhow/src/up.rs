@@ -3,6 +3,10 @@
 
 mod access;
 mod calls;
+mod doors;
+mod gate;
+mod handover;
+mod keeping;
 mod tls;
 
 use std::io;
@@ -16,7 +20,7 @@ use std::time::{Duration, SystemTime};
 use dhow_core::ports::Catalog as _;
 use dhow_core::quantity::{parse_bytes, parse_duration};
 use dhow_engine::{Config as EngineConfig, Engine};
-use dhow_gateway::admin::{self, Admin};
+use dhow_gateway::admin::{self, Admin, Ending};
 use dhow_gateway::asynchronous::Redispatch;
 use dhow_gateway::gateway::Gateway;
 use dhow_gateway::logs::{self, Logs};
@@ -24,16 +28,21 @@ use dhow_gateway::metrics::{EngineFigures, Metrics};
 use dhow_gateway::observer::Observer;
 use dhow_gateway::scrape;
 use dhow_gateway::table::Table;
-use dhow_http::{Config as FrontConfig, Server};
+use dhow_http::Config as FrontConfig;
 use dhow_store::backup::copy::Copier;
 use dhow_store::blobs::{BlobStore, Room};
 use dhow_store::catalog::EmbeddedCatalog;
 use dhow_store::folder::DataFolder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::access::Access;
 use self::calls::Calls;
+use self::doors::{Api, Front};
+use self::handover::giver::{Door, Given, Next};
+use self::handover::line::Line;
+use self::handover::taker::Predecessor;
+use self::keeping::Keeping;
 use self::tls::{Spoken, TlsArgs, scheme};
 use crate::cli::error::CommandError;
 use crate::cli::output::Output;
@@ -50,6 +59,11 @@ const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 const HOME: &str = "HOME";
 /// What dhow's own log shows, in the syntax of `tracing-subscriber`'s filters.
 const DHOW_LOG: &str = "DHOW_LOG";
+
+/// The ports' names, for people and for a dhow that takes over.
+const GATEWAY: &str = "gateway";
+const ADMIN: &str = "admin";
+const METRICS: &str = "metrics";
 
 /// How often blobs that nobody needs are collected, and how old they must be for it: a deploy
 /// uploads first and is recorded a moment later.
@@ -70,6 +84,10 @@ pub struct Args {
     /// The data folder [default: $XDG_DATA_HOME/dhow]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Take ports and data folder over from the dhow that has them, with no request lost; where
+    /// none has, start as always
+    #[arg(long)]
+    take_over: bool,
     /// Manifests to apply once everything runs
     #[arg(long, value_name = "FILE")]
     apply: Vec<PathBuf>,
@@ -128,8 +146,6 @@ pub fn run(
 ) -> Result<(), CommandError> {
     log_to_stderr(environment(DHOW_LOG).as_deref());
     raise_descriptors();
-    // Before anything is touched: a port in use is the commonest fault.
-    let ports = Ports::bind(args)?;
     let data = data_folder(args.data.as_deref(), environment)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -137,7 +153,7 @@ pub fn run(
         .enable_all()
         .build()
         .map_err(failure)?;
-    runtime.block_on(serve(args, ports, &data, output))?;
+    runtime.block_on(serve(args, &data, output))?;
     // What still runs is background work that nobody waits for.
     runtime.shutdown_background();
     Ok(())
@@ -151,9 +167,15 @@ struct Ports {
 }
 
 impl Ports {
-    fn bind(args: &Args) -> Result<Self, CommandError> {
-        let bind = |option: &str, address: SocketAddr| {
-            let bound = TcpListener::bind(address).and_then(|listener| {
+    /// Binds those that `predecessor` does not have.
+    fn bind(args: &Args, mut predecessor: Option<&mut Predecessor>) -> Result<Self, CommandError> {
+        let mut given = |name: &str, address| predecessor.as_mut()?.listener(name, address);
+        let mut bind = |name: &str, option: &str, address: SocketAddr| {
+            let bound = match given(name, address) {
+                Some(listener) => Ok(listener),
+                None => TcpListener::bind(address),
+            };
+            let bound = bound.and_then(|listener| {
                 listener.set_nonblocking(true)?;
                 Ok(listener)
             });
@@ -163,19 +185,32 @@ impl Ports {
             })
         };
         Ok(Self {
-            gateway: bind("--listen", args.listen)?,
-            admin: bind("--admin", args.admin)?,
-            metrics: bind("--metrics", args.metrics)?,
+            gateway: bind(GATEWAY, "--listen", args.listen)?,
+            admin: bind(ADMIN, "--admin", args.admin)?,
+            metrics: bind(METRICS, "--metrics", args.metrics)?,
         })
+    }
+
+    /// The same once more, for a dhow that takes over.
+    fn given(&self) -> Result<Given, CommandError> {
+        let ports = [(GATEWAY, &self.gateway), (ADMIN, &self.admin), (METRICS, &self.metrics)];
+        let given = ports.map(|(name, listener)| Ok((name, listener.try_clone()?)));
+        let given: io::Result<Vec<_>> = given.into_iter().collect();
+        Ok(Given(given.map_err(failure)?))
     }
 }
 
-async fn serve(
-    args: &Args,
-    ports: Ports,
-    data: &Path,
-    output: &mut Output,
-) -> Result<(), CommandError> {
+async fn serve(args: &Args, data: &Path, output: &mut Output) -> Result<(), CommandError> {
+    let mut predecessor = match args.take_over {
+        true => Predecessor::find(data).await?,
+        false => None,
+    };
+    // Before anything is touched: a port in use is the commonest fault.
+    let ports = Ports::bind(args, predecessor.as_mut())?;
+    if let Some(predecessor) = &predecessor {
+        output.note(format_args!("taking over from dhow {}", predecessor.version()));
+        predecessor.release().await?;
+    }
     let folder = Arc::new(DataFolder::open(data).map_err(failure)?);
     let catalog = Arc::new(EmbeddedCatalog::open(&folder).map_err(failure)?);
     let blobs = Arc::new(BlobStore::open(&folder, room(args, &catalog)).map_err(failure)?);
@@ -190,6 +225,7 @@ async fn serve(
 
     let table = Arc::new(Table::default());
     table.apply(&engine, &catalog.snapshot());
+    let keeping = Keeping::new(folder.clone(), catalog.clone());
     let stop = CancellationToken::new();
     tokio::spawn(stop.clone().run_until_cancelled_owned(follow(
         catalog.clone(),
@@ -203,16 +239,22 @@ async fn serve(
         blobs.clone(),
         images.clone(),
         engine.clone(),
+        keeping.clone(),
+        // A dhow before this one may need its code for a while.
+        if predecessor.is_some() { COLLECT_EVERY } else { Duration::ZERO },
     )));
 
-    // Not before the manifests of `--apply` are in force.
-    let ready = Arc::new(AtomicBool::new(false));
+    // Not before the manifests of `--apply` are in force, unless there was a dhow before.
+    let ready = Arc::new(AtomicBool::new(predecessor.is_some()));
     let addresses = Addresses::of(&ports)?;
+    let given = ports.given()?;
     let spoken = Spoken::open(&args.tls, &addresses, &stop)?;
     let access = Access::open(args, &addresses, &folder, catalog.clone())?;
-    let calls = Calls::open(&args.calls, data, &addresses, &metrics)?;
-    let runner =
-        calls.run(&args.calls, Arc::new(Redispatch::new(engine.clone(), table.clone())))?;
+    let redispatch = Arc::new(Redispatch::new(engine.clone(), table.clone()));
+    let mut calls = Calls::new(&args.calls, data, &addresses, &metrics, redispatch);
+    if predecessor.is_none() {
+        calls.open()?;
+    }
     let gateway = Arc::new(Gateway::new(
         engine.clone(),
         table.clone(),
@@ -221,20 +263,22 @@ async fn serve(
         ready.clone(),
         calls.front(&args.calls, &addresses, &spoken),
     ));
-    let front = Server::start(vec![ports.gateway], gateway, front_config(args, &spoken))
-        .map_err(failure)?;
-    metrics.set_connections(Box::new(front.connections()));
+    let mut front =
+        Front::new(ports.gateway, gateway, front_config(args, &spoken), metrics.clone());
+    front.open()?;
     let tokens = catalog.clone();
-    let needed = catalog.digests().map_err(failure)?;
-    modules::check(needed, blobs.clone(), catalog.clone()).map_err(failure)?;
     let api = admin::router(Admin {
         secrets: catalog.clone(),
         catalog: catalog.clone(),
         intake: Arc::new(engine),
         uploads: blobs.clone(),
         images,
-        backup: Arc::new(Copier::new(folder, (*blobs).clone(), vec![catalog.clone()])),
-        calls: Arc::new(calls.queue.clone()),
+        backup: Arc::new(Copier::new(
+            folder,
+            (*blobs).clone(),
+            vec![catalog.clone(), calls.gate()],
+        )),
+        calls: calls.gate(),
         observer,
         logs: logs.clone(),
         applied: Arc::new(move |version| {
@@ -249,51 +293,100 @@ async fn serve(
         upload_limit: args.module_size,
         changing: Arc::default(),
     });
-    let api = tokio::spawn(admin::serve(
-        listener(ports.admin)?,
-        api,
-        spoken.admin.clone(),
-        stop.clone().cancelled_owned(),
-    ));
+    let mut api = Api::new(ports.admin, api, spoken.admin.clone());
     let scrape =
         scrape::router(metrics, access.own_metrics(&addresses, &spoken), access.metrics.clone());
-    let scrape = tokio::spawn(admin::serve(
-        listener(ports.metrics)?,
-        scrape,
-        spoken.metrics.clone(),
-        stop.clone().cancelled_owned(),
-    ));
+    let mut scrape = Api::new(ports.metrics, scrape, spoken.metrics.clone());
+    scrape.open()?;
+    if let Some(predecessor) = predecessor.take() {
+        predecessor.serving().await;
+        calls.open()?;
+        predecessor.taken().await;
+    }
+    api.open()?;
+    let door = Door::open(data).map_err(failure)?;
 
     apply_manifests(args, &addresses, &access, &spoken, output).await?;
     ready.store(true, Relaxed);
     for (name, address, tls) in [
-        ("gateway", addresses.gateway, &spoken.gateway),
-        ("admin", addresses.admin, &spoken.admin),
-        ("metrics", addresses.metrics, &spoken.metrics),
+        (GATEWAY, addresses.gateway, &spoken.gateway),
+        (ADMIN, addresses.admin, &spoken.admin),
+        (METRICS, addresses.metrics, &spoken.metrics),
     ] {
         output.line(format_args!("{name} {}://{address}", scheme(tls.as_ref())))?;
     }
     access.tell(&addresses, &spoken, output);
+    let needed = catalog.digests().map_err(failure)?;
+    modules::check(needed, blobs, catalog).map_err(failure)?;
 
-    ended().await?;
-    ready.store(false, Relaxed);
+    let mut signals = Signals::listen()?;
+    let has_given = loop {
+        let line = tokio::select! {
+            () = signals.end() => break false,
+            line = door.visitor(&given) => line,
+        };
+        tokio::select! {
+            () = signals.end() => break false,
+            given = give(&line, &mut front, &mut api, &mut calls, &keeping) => {
+                if given? {
+                    break true;
+                }
+            }
+        }
+    };
+    ready.store(has_given, Relaxed);
+    let ending = if has_given { Ending::POLITE } else { Ending::PROMPT };
     let drained = async {
         // Calls that are under way end, asynchronous ones too, or go back to their queues.
-        tokio::join!(front.stop(), runner.stop(args.drain_timeout));
+        tokio::join!(front.close(has_given), calls.stop(args.drain_timeout));
         stop.cancel();
         // Both end by themselves once their connections have.
-        drop(tokio::join!(api, scrape));
+        tokio::join!(api.close(ending), scrape.close(ending));
     };
     tokio::select! {
         () = drained => {}
         // Who says it twice means it.
-        again = ended() => {
-            again?;
-            tracing::warn!("calls in flight were cut");
-        }
+        () = signals.end() => tracing::warn!("calls in flight were cut"),
     }
     logs.flush().await;
     Ok(())
+}
+
+/// Gives everything to the dhow at the other end of the line; whether it has it. If it ends before
+/// that, all goes on here as it was.
+async fn give(
+    line: &Line,
+    front: &mut Front,
+    api: &mut Api,
+    calls: &mut Calls,
+    keeping: &Keeping,
+) -> Result<bool, CommandError> {
+    api.close(Ending::POLITE).await;
+    let let_go = match keeping.let_go().await {
+        Ok(let_go) => let_go,
+        Err(error) => {
+            api.open()?;
+            line.refuse(format!("the data folder can't be let go of: {error}")).await;
+            return Ok(false);
+        }
+    };
+    let mut next = line.released().await;
+    if next == Next::Serving {
+        front.retire().await;
+        calls.let_go().await;
+        next = line.yours().await;
+        if next == Next::Gone {
+            calls.take_again()?;
+            front.reopen()?;
+        }
+    }
+    if next == Next::Serving {
+        return Ok(true);
+    }
+    tracing::warn!("the dhow that was to take over has ended; this one goes on");
+    let_go.take_again().await;
+    api.open()?;
+    Ok(false)
 }
 
 /// Where the ports ended up; 0 was any.
@@ -340,11 +433,16 @@ async fn collect(
     blobs: Arc<BlobStore>,
     images: Arc<ServerImages>,
     engine: Engine,
+    keeping: Keeping,
+    mut pause: Duration,
 ) {
     loop {
+        tokio::time::sleep(std::mem::replace(&mut pause, COLLECT_EVERY)).await;
+        let turn = keeping.tidying().await;
         let (catalog, blobs) = (catalog.clone(), blobs.clone());
         let (images, engine) = (images.clone(), engine.clone());
         let collected = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let (needed, now) = (catalog.digests().map_err(io::Error::other)?, SystemTime::now());
             blobs.collect(&needed, COLLECT_EVERY, now)?;
             engine.collect(&needed, COLLECT_EVERY, now)?;
@@ -355,7 +453,6 @@ async fn collect(
             Ok(Err(error)) => tracing::warn!(%error, "unused code can't be collected"),
             Err(error) => tracing::error!(%error, "collecting unused code broke off"),
         }
-        tokio::time::sleep(COLLECT_EVERY).await;
     }
 }
 
@@ -405,17 +502,27 @@ async fn apply_manifests(
     Ok(())
 }
 
-/// Waits for the signal to end.
-async fn ended() -> Result<(), CommandError> {
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate()).map_err(failure)?,
-        signal(SignalKind::interrupt()).map_err(failure)?,
-    );
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that say to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, CommandError> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(failure)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(failure)?,
+        })
     }
-    Ok(())
+
+    /// Waits for the next.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn engine_config(args: &Args, data: &Path) -> Result<EngineConfig, CommandError> {
@@ -450,10 +557,6 @@ fn show_engine(metrics: &Metrics, engine: Engine) {
             compile: stats.compiling,
         }
     }));
-}
-
-fn listener(listener: TcpListener) -> Result<tokio::net::TcpListener, CommandError> {
-    tokio::net::TcpListener::from_std(listener).map_err(failure)
 }
 
 /// The data folder: the one that was named, or the one of this user.

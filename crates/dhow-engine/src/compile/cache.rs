@@ -68,14 +68,14 @@ pub(crate) enum Found {
 
 impl Cache {
     /// Opens the folder, making it with mode 0700, and clears what an earlier process left
-    /// unfinished.
+    /// unfinished. One that lives still, because it hands over to this one, may finish its own.
     pub(crate) fn open(folder: &Path, fingerprint: String) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
         for file in fs::read_dir(folder)? {
-            let path = file?.path();
-            if path.extension().is_some_and(|extension| extension == "new") {
-                fs::remove_file(path)?;
+            let file = file?;
+            if is_unfinished(&file.file_name()) {
+                fs::remove_file(file.path())?;
             }
         }
         Ok(Self { folder: folder.to_owned(), fingerprint, serial: AtomicU64::new(0) })
@@ -188,6 +188,18 @@ impl Cache {
         }
         written
     }
+}
+
+/// Whether [`Cache::fresh`] gave a file this name, in a process that is no more.
+fn is_unfinished(name: &OsStr) -> bool {
+    let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".new")) else {
+        return false;
+    };
+    let other = name.split_once('-').map(|(pid, _)| pid).filter(|pid| {
+        // A number of this process is of an earlier one that had the same.
+        pid.parse().is_ok_and(|pid: u32| pid != std::process::id())
+    });
+    !other.is_some_and(|pid| Path::new("/proc").join(pid).exists())
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -327,8 +339,12 @@ mod tests {
     fn unfinished_files_are_cleared_at_start() {
         let (folder, cache, ..) = cache_with(b"code");
         fs::write(cache.fresh(), b"half").unwrap();
+        fs::write(folder.path().join("4194305-0.new"), b"of a process that can't be").unwrap();
+        let living = folder.path().join(format!("{}-0.new", std::os::unix::process::parent_id()));
+        fs::write(&living, b"half").unwrap();
         Cache::open(folder.path(), "f".to_owned()).unwrap();
-        let unfinished = fs::read_dir(folder.path()).unwrap();
-        assert!(unfinished.flatten().all(|file| file.path().extension().unwrap() != "new"));
+        let files = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+        let unfinished: Vec<_> = files.filter(|file| file.extension().unwrap() == "new").collect();
+        assert_eq!(unfinished, [living]);
     }
 }

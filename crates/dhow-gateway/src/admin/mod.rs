@@ -42,7 +42,7 @@ mod wire;
 
 pub use credentials::{Credentials, are_demanded, fresh_secret};
 pub use origin::Own;
-pub use serve::serve;
+pub use serve::{Ending, serve};
 
 /// What the API works on. Cheap to clone.
 #[derive(Clone)]

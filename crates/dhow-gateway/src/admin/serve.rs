@@ -6,8 +6,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Extension, Router};
+use axum::extract::State;
+use axum::response::Response;
+use axum::{Extension, Router, middleware};
 use dhow_http::tls::{Tls, Transport};
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -23,22 +27,43 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const BODY_STALL: Duration = Duration::from_secs(30);
 /// Connections at a time; the next waits in the kernel's queue.
 const CONNECTIONS: usize = 1024;
-/// How long requests may go on after the shutdown; what is left then is cut.
-const DRAIN: Duration = Duration::from_secs(10);
 /// The pause after a failed accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` over HTTP/1.1, inside TLS where that is given, until `shutdown`; then takes no more connections, lets requests
-/// end, and cuts those that take longer than 10 s.
+/// How long a client has to make use of a connection that it has just made, when the server ends
+/// politely.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How a server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// How long connections stay open without a request. A client that keeps one hears with its
+    /// next answer that it is the last, rather than send a request in vain.
+    pub grace: Duration,
+    /// How long requests may then go on; what is left is cut.
+    pub drain: Duration,
+}
+
+impl Ending {
+    /// Nobody serves afterwards.
+    pub const PROMPT: Self = Self { grace: Duration::ZERO, drain: Duration::from_secs(10) };
+    /// Somebody else goes on at the same address, and no request shall be lost. Longer than the
+    /// longest compilation.
+    pub const POLITE: Self = Self { grace: GRACE, drain: Duration::from_secs(330) };
+}
+
+/// Serves `router` over HTTP/1.1, inside TLS where that is given, until `shutdown`, which says how
+/// to end: then takes no more connections, lets requests end, and cuts those that take too long.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     tls: Option<Tls>,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl Future<Output = Ending>,
 ) {
     let mut shutdown = pin!(shutdown);
     let (drain, draining) = watch::channel(false);
     let router = router
+        .layer(middleware::map_response_with_state(draining.clone(), say_last))
         .layer(Extension(Draining(draining.clone())))
         .layer(RequestBodyTimeoutLayer::new(BODY_STALL));
     let places = Arc::new(Semaphore::new(CONNECTIONS));
@@ -46,10 +71,10 @@ pub async fn serve(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let connections = GracefulShutdown::new();
-    loop {
+    let ending = loop {
         let accepted = tokio::select! {
             biased;
-            () = &mut shutdown => break,
+            ending = &mut shutdown => break ending,
             accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
@@ -78,10 +103,11 @@ pub async fn serve(
                 sleep(ACCEPT_PAUSE).await;
             }
         }
-    }
+    };
     drop(listener);
     drain.send_replace(true);
-    if timeout(DRAIN, connections.shutdown()).await.is_err() {
+    sleep(ending.grace).await;
+    if timeout(ending.drain, connections.shutdown()).await.is_err() {
         tracing::warn!("requests to the admin API were cut at the end");
     }
     drop(cut);
@@ -98,8 +124,17 @@ async fn shake_hands(tls: Option<Tls>, stream: TcpStream, draining: Draining) ->
                 None
             }
         },
-        () = draining.begins() => None,
+        // One that had begun may be of a client that sends a request at once.
+        () = async { draining.begins().await; sleep(GRACE).await } => None,
     }
+}
+
+/// Has the connection end with this answer when the server is about to.
+async fn say_last(State(draining): State<watch::Receiver<bool>>, mut answer: Response) -> Response {
+    if *draining.borrow() {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 /// The next connection, once there is a place for one.

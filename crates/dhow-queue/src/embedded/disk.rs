@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use dhow_core::call::CallId;
@@ -39,6 +40,8 @@ pub(super) struct Disk {
     open: OpenDatabase,
     /// redb refuses everything after a failed write, so then it is closed.
     database: RwLock<Option<Database>>,
+    /// Another process may have the file: it is not opened. Changed with `database` locked.
+    is_let_go: AtomicBool,
 }
 
 /// One change.
@@ -98,7 +101,8 @@ impl Disk {
         let database = open()?;
         prepare(&database)?;
         let contents = load(&database)?;
-        Ok((Self { open, database: RwLock::new(Some(database)) }, contents))
+        let database = RwLock::new(Some(database));
+        Ok((Self { open, database, is_let_go: AtomicBool::new(false) }, contents))
     }
 
     /// Writes everything, durably, or nothing.
@@ -143,9 +147,29 @@ impl Disk {
         let mut slot = self.database.write();
         let database = match slot.take() {
             Some(database) => database,
+            None if self.is_let_go.load(Relaxed) => return Err(redb::Error::DatabaseClosed),
             None => (self.open)()?,
         };
         work(slot.insert(database))
+    }
+
+    /// Runs `copy` while nothing is written.
+    pub(super) fn paused(&self, copy: &mut dyn FnMut()) {
+        let _nobody_else = self.database.write();
+        copy();
+    }
+
+    /// Closes the file, so that another process may open it.
+    pub(super) fn let_go(&self) {
+        let mut slot = self.database.write();
+        *slot = None;
+        self.is_let_go.store(true, Relaxed);
+    }
+
+    /// Lets the file be opened again, by whoever needs it next.
+    pub(super) fn take_again(&self) {
+        let _nobody_else = self.database.write();
+        self.is_let_go.store(false, Relaxed);
     }
 }
 

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dhow_core::call::CallId;
 use dhow_core::name::FunctionName;
-use dhow_core::ports::{BoxFuture, CallQueue};
+use dhow_core::ports::{BoxFuture, CallQueue, Pause};
 use dhow_core::queue::{
     Accepted, Answer, CallBody, CallFilter, CallView, EnqueueError, Lane, Lease, LeaseId, NewCall,
     Note, QueueError, QueueFigures, Settle, Work,
@@ -174,6 +174,19 @@ impl EmbeddedQueue {
             .spawn(move || writer.run())
             .map_err(|error| OpenError::from_io(folder, error))?;
         Ok(Self(Arc::new(Inner { shared, asks: Some(asks), writer: Some(writer) })))
+    }
+
+    /// Closes the file, so that another process may open it. Nobody may ask for anything any more,
+    /// and no lease be held. Waits for the disk.
+    pub fn let_go(&self) {
+        self.0.shared.disk.let_go();
+    }
+
+    /// Goes on after [`Self::let_go`], where the process that was to have the file has changed
+    /// nothing in it.
+    pub fn take_again(&self) {
+        self.0.shared.disk.take_again();
+        self.0.shared.changed();
     }
 
     async fn take(&self, call: NewCall, body: CallBody) -> Result<Accepted, EnqueueError> {
@@ -566,6 +579,13 @@ impl CallQueue for EmbeddedQueue {
             repeats: shared.repeats.load(Relaxed),
             commits: shared.commits.load(Relaxed),
         }
+    }
+}
+
+impl Pause for EmbeddedQueue {
+    fn paused(&self, copy: &mut dyn FnMut()) {
+        // Bodies are on the disk before the call that needs them, and go after it.
+        self.0.shared.disk.paused(copy);
     }
 }
 

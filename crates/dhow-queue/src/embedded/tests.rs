@@ -489,3 +489,44 @@ fn a_file_that_is_none_is_refused_by_name() {
     let error = EmbeddedQueue::open(&folder.path().join("nowhere"), Config::default());
     assert!(matches!(error.err(), Some(OpenError::Unusable { .. })));
 }
+
+#[tokio::test]
+async fn a_queue_that_was_let_go_of_is_anothers_until_it_is_taken_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open(&folder);
+    keep(&queue, 1).await;
+    queue.let_go();
+    let refused = queue.enqueue(new_call(2, "f"), body("2")).await;
+    assert!(refused.is_err(), "{refused:?}");
+    let other = open(&folder);
+    assert_eq!(lease(&other).await.call, CallId(1));
+    drop(other);
+    queue.take_again();
+    keep(&queue, 3).await;
+    assert_eq!(lease(&queue).await.call, CallId(1));
+    assert_eq!(lease(&queue).await.call, CallId(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_while_a_copy_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open(&folder);
+    keep(&queue, 1).await;
+    let (file, copy) = (folder.path().join(FILE), tempfile::tempdir().unwrap());
+    let written = {
+        let (queue, copied) = (queue.clone(), copy.path().join(FILE));
+        let writes = tokio::spawn({
+            let queue = queue.clone();
+            async move { keep(&queue, 2).await }
+        });
+        tokio::task::block_in_place(|| {
+            Pause::paused(&queue, &mut || {
+                std::fs::copy(&file, &copied).unwrap();
+            });
+        });
+        writes
+    };
+    written.await.unwrap();
+    // What was copied is whole, with or without the call that came meanwhile.
+    assert_eq!(lease(&open(&copy)).await.call, CallId(1));
+}

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use dhow_core::digest::Digest;
 use dhow_core::ports::Pause;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::archive::{Archive, Sum, Writer};
@@ -68,7 +68,7 @@ pub(super) struct Copy {
 struct Changing {
     /// Where the file is in the data folder.
     path: PathBuf,
-    copy: NamedTempFile,
+    copy: TempPath,
 }
 
 impl Copier {
@@ -115,7 +115,7 @@ impl Copy {
         let blobs = blobs::names(&place).map_err(|error| OpenError::from_io(&place, error))?;
         for Changing { path, copy } in &changing {
             if path.as_os_str() == catalog::FILE {
-                let needed = catalog::check(copy.path(), &root.join(path))?;
+                let needed = catalog::check(copy, &root.join(path))?;
                 if let Some(missing) = needed.iter().find(|digest| !blobs.contains(digest)) {
                     return Err(CopyError::Blob(place.join(missing.hex())));
                 }
@@ -130,7 +130,7 @@ impl Copy {
         let mut writer = Writer::new(to, now_ms).map_err(CopyError::Write)?;
         for Changing { path, copy } in &self.changing {
             // Opened anew: whoever checked it may have changed its length.
-            add(&mut writer, copy.path(), path)?;
+            add(&mut writer, copy, path)?;
         }
         for digest in &self.blobs {
             let path = Path::new(BLOBS).join(digest.hex());
@@ -176,9 +176,12 @@ fn copy_changing(root: &Path) -> Result<Vec<Changing>, OpenError> {
             if kind.is_dir() {
                 folders.push(path);
             } else if kind.is_file() {
-                let copy = copy_file(root, &entry.path());
-                let copy = copy.map_err(|error| OpenError::from_io(&entry.path(), error))?;
-                copies.push(Changing { path, copy });
+                match copy_file(root, &entry.path()) {
+                    Ok(copy) => copies.push(Changing { path, copy }),
+                    // What nothing refers to any more may go at any time.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(OpenError::from_io(&entry.path(), error)),
+                }
             }
         }
     }
@@ -186,8 +189,19 @@ fn copy_changing(root: &Path) -> Result<Vec<Changing>, OpenError> {
     Ok(copies)
 }
 
-fn copy_file(root: &Path, from: &Path) -> io::Result<NamedTempFile> {
+/// The file as it is now. Databases change in place; any other file is another one when it changes,
+/// so that a second name is enough.
+fn copy_file(root: &Path, from: &Path) -> io::Result<TempPath> {
+    if from.extension().is_none_or(|extension| extension != "redb") {
+        let linked = tempfile::Builder::new().make_in(root, |name| fs::hard_link(from, name));
+        match linked {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+            Ok(linked) => return Ok(linked.into_temp_path()),
+            // Not every file system has second names.
+            Err(_) => {}
+        }
+    }
     let mut copy = NamedTempFile::new_in(root)?;
     io::copy(&mut File::open(from)?, copy.as_file_mut())?;
-    Ok(copy)
+    Ok(copy.into_temp_path())
 }

@@ -13,8 +13,9 @@ use std::ffi::OsStr;
 
 /// Where the blobs are.
 const BLOBS: &str = "blobs/sha256";
-/// Compiled code, which is made again, and guests' logs, which grow and go.
-const NOT_STATE: [&str; 2] = ["code", "logs"];
+/// Compiled code, which is made again, guests' logs, which grow and go, and what is on its way from
+/// a registry.
+const NOT_STATE: [&str; 3] = ["code", "logs", "pulling"];
 /// What a running process has there.
 const OF_A_PROCESS: [&str; 2] = ["lock", "handover.sock"];
 /// What a restore has there; see [`restore`].

@@ -39,6 +39,8 @@ pub(super) struct Disk {
     open: Open,
     /// redb refuses everything after a failed write, so then it is closed.
     database: Option<Database>,
+    /// Another process may have the file: it is not opened again.
+    is_let_go: bool,
 }
 
 /// All that the file holds.
@@ -89,7 +91,7 @@ impl Disk {
         if !database.check_integrity()? {
             tracing::warn!("the catalog was damaged and has been repaired");
         }
-        let mut disk = Self { open, database: Some(database) };
+        let mut disk = Self { open, database: Some(database), is_let_go: false };
         let found = disk.with(format::find)?;
         if (format::OLDEST..FORMAT).contains(&found.number) {
             keep_older(found.number)?;
@@ -182,6 +184,12 @@ impl Disk {
         self.with(|database| load(database).map(|contents| contents.revisions))
     }
 
+    /// Closes the file for good.
+    pub(super) fn let_go(&mut self) {
+        self.database = None;
+        self.is_let_go = true;
+    }
+
     /// All that is kept.
     #[cfg(test)]
     pub(super) fn contents(&mut self) -> Result<Contents, redb::Error> {
@@ -221,6 +229,7 @@ impl Disk {
     ) -> Result<T, redb::Error> {
         let database = match self.database.take() {
             Some(database) => database,
+            None if self.is_let_go => return Err(redb::Error::DatabaseClosed),
             None => (self.open)()?,
         };
         let result = work(&database);
@@ -338,6 +347,18 @@ fn keep_older(path: &Path, format: u64) -> io::Result<()> {
     let mut copy = NamedTempFile::new_in(folder)?;
     io::copy(&mut File::open(path)?, copy.as_file_mut())?;
     durable::keep(&System, copy, &older(path, format))
+}
+
+/// Puts back what [`keep_older`] kept of this format, over what a newer dhow made of it. Whether
+/// there was such a copy.
+pub(super) fn put_back(path: &Path) -> io::Result<bool> {
+    let kept = older(path, FORMAT);
+    if !kept.try_exists()? {
+        return Ok(false);
+    }
+    System.rename(&kept, path)?;
+    System.sync_folder(path.parent().unwrap_or_else(|| Path::new(".")))?;
+    Ok(true)
 }
 
 /// Where the file of an older format is kept.

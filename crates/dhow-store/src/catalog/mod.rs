@@ -41,7 +41,7 @@ struct Inner {
     disk: Mutex<Disk>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     tokens: Mutex<Arc<Vec<Token>>>,
-    _owned: Arc<DataFolder>,
+    owned: Arc<DataFolder>,
 }
 
 impl EmbeddedCatalog {
@@ -66,8 +66,37 @@ impl EmbeddedCatalog {
             disk: Mutex::new(disk),
             snapshot: watch::Sender::new(Arc::new(snapshot)),
             tokens: Mutex::new(Arc::new(tokens)),
-            _owned: Arc::clone(folder),
+            owned: Arc::clone(folder),
         })))
+    }
+
+    /// Closes the file, so that another process may open it. Readers see the last snapshot; nothing
+    /// can be written. Waits for the disk.
+    pub fn let_go(&self) {
+        self.0.disk.lock().let_go();
+    }
+
+    /// Opens the file again after [`Self::let_go`], where the process that was to have it has ended
+    /// before it acknowledged a change. If it had led the file to a newer format, that is undone.
+    /// Waits for the disk.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn take_again(&self) -> Result<(), OpenError> {
+        let path = self.0.owned.path().join(FILE);
+        let mut disk = self.0.disk.lock();
+        let again = match Self::open(&self.0.owned) {
+            Err(OpenError::Newer { .. })
+                if disk::put_back(&path).map_err(|error| OpenError::from_io(&path, error))? =>
+            {
+                Self::open(&self.0.owned)?
+            }
+            again => again?,
+        };
+        std::mem::swap(&mut *disk, &mut *again.0.disk.lock());
+        self.0.tokens.lock().clone_from(&again.0.tokens.lock());
+        self.0.snapshot.send_replace(again.snapshot());
+        Ok(())
     }
 
     /// Hears of every change; the newest snapshot is all that is kept for a slow reader.

@@ -266,6 +266,34 @@ async fn a_format_that_is_not_known_is_named() {
 }
 
 #[tokio::test]
+async fn a_catalog_that_was_let_go_of_is_anothers_until_it_is_taken_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let owned = Arc::new(DataFolder::open(folder.path()).unwrap());
+    let catalog = EmbeddedCatalog::open(&owned).unwrap();
+    catalog.deploy(new("a", 1, &[])).await.unwrap();
+    catalog.let_go();
+    assert_eq!(names(&catalog), ["a.default"]);
+    assert!(catalog.deploy(new("b", 1, &[])).await.is_err());
+    let other = EmbeddedCatalog::open(&owned).unwrap();
+    assert!(matches!(catalog.take_again(), Err(OpenError::Owned { .. })));
+    drop(other);
+    catalog.take_again().unwrap();
+    catalog.deploy(new("b", 1, &[])).await.unwrap();
+    assert_eq!(names(&catalog), ["a.default", "b.default"]);
+
+    // One that led the file to a format of its own and then ended.
+    catalog.let_go();
+    let (file, kept) = ("catalog.redb", "catalog.format-2.redb");
+    fs::copy(folder.path().join(file), folder.path().join(kept)).unwrap();
+    set_format(folder.path(), 3, "9.0.0");
+    catalog.take_again().unwrap();
+    assert_eq!(names(&catalog), ["a.default", "b.default"]);
+    assert!(!folder.path().join(kept).exists());
+    drop(catalog);
+    assert_eq!(names(&EmbeddedCatalog::open(&owned).unwrap()), ["a.default", "b.default"]);
+}
+
+#[tokio::test]
 async fn a_damaged_file_is_refused_or_whole_never_half_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalog.redb");

@@ -1,7 +1,7 @@
 //! Asynchronous calls: the queue in the data folder, who runs it, and where callbacks may go.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use dhow_queue::callback::{Callbacks, Times};
 use dhow_queue::embedded::{self, EmbeddedQueue};
 use dhow_queue::runner::{self, Counts, Runner};
 
+use super::gate::{Closed, Gate};
 use super::tls::{Spoken, scheme};
 use super::{Addresses, failure};
 use crate::cli::error::CommandError;
@@ -55,34 +56,72 @@ pub(super) struct Args {
     dead_letters: Duration,
 }
 
-/// The queue, and what may begin once functions can be called.
+/// How long calls that run may take to end when another dhow is to have the queue. The rest goes back
+/// to it, and runs again there.
+const HANDOVER: Duration = Duration::from_secs(5);
+
+/// The queue, closed until it is opened, and who runs it.
 pub(super) struct Calls {
-    pub(super) queue: EmbeddedQueue,
+    gate: Gate,
+    closed: Option<Closed>,
+    open: Option<Open>,
+    data: PathBuf,
+    config: embedded::Config,
+    running: runner::Config,
+    times: Times,
     rule: Arc<EgressRule>,
     counts: Arc<Counts>,
+    dispatch: Arc<dyn Dispatch>,
+}
+
+struct Open {
+    queue: EmbeddedQueue,
+    /// Taken when it is to stop.
+    runner: Option<Runner>,
 }
 
 impl Calls {
-    /// Opens the queue in the data folder.
-    pub(super) fn open(
+    /// The queue in the data folder, not opened yet: who asks for something waits.
+    pub(super) fn new(
         args: &Args,
         data: &Path,
         addresses: &Addresses,
         metrics: &Metrics,
-    ) -> Result<Self, CommandError> {
-        let config = embedded::Config {
-            space: args.async_space,
-            dead_letters: args.dead_letters,
-            ..embedded::Config::default()
-        };
-        let queue = EmbeddedQueue::open(data, config).map_err(failure)?;
-        let rule = Arc::new(EgressRule {
-            allowed: args.egress_allow.clone(),
-            own: vec![addresses.gateway, addresses.admin, addresses.metrics],
-        });
+        dispatch: Arc<dyn Dispatch>,
+    ) -> Self {
+        let (gate, closed) = Gate::closed();
         let counts: Arc<Counts> = Arc::default();
-        show(metrics, queue.clone(), counts.clone());
-        Ok(Self { queue, rule, counts })
+        show(metrics, gate.clone(), counts.clone());
+        Self {
+            gate,
+            closed: Some(closed),
+            open: None,
+            data: data.to_owned(),
+            config: embedded::Config {
+                space: args.async_space,
+                dead_letters: args.dead_letters,
+                ..embedded::Config::default()
+            },
+            running: runner::Config {
+                queues: args.queues.iter().cloned().collect::<BTreeMap<_, _>>(),
+                others: args.queue_places,
+                callbacks: args.callback_places,
+                threads: available_parallelism().map_or(1, usize::from),
+                answer: ANSWER,
+            },
+            times: Times { connect: CONNECT, whole: args.callback_timeout },
+            rule: Arc::new(EgressRule {
+                allowed: args.egress_allow.clone(),
+                own: vec![addresses.gateway, addresses.admin, addresses.metrics],
+            }),
+            counts,
+            dispatch,
+        }
+    }
+
+    /// The queue, as the ports see it.
+    pub(super) fn gate(&self) -> Arc<Gate> {
+        Arc::new(self.gate.clone())
     }
 
     /// What takes calls at the gateway.
@@ -93,34 +132,62 @@ impl Calls {
         spoken: &Spoken,
     ) -> Asynchronous {
         Asynchronous {
-            queue: Arc::new(self.queue.clone()),
+            queue: self.gate(),
             rule: self.rule.clone(),
             most_body: args.async_body,
             admin_url: format!("{}://{}", scheme(spoken.admin.as_ref()), addresses.admin),
         }
     }
 
-    /// Begins to run what is kept.
-    pub(super) fn run(
-        &self,
-        args: &Args,
-        dispatch: Arc<dyn Dispatch>,
-    ) -> Result<Runner, CommandError> {
-        let config = runner::Config {
-            queues: args.queues.iter().cloned().collect::<BTreeMap<_, _>>(),
-            others: args.queue_places,
-            callbacks: args.callback_places,
-            threads: available_parallelism().map_or(1, usize::from),
-            answer: ANSWER,
-        };
-        let times = Times { connect: CONNECT, whole: args.callback_timeout };
-        let callbacks = Callbacks::new(self.rule.clone(), times);
-        let queue = Arc::new(self.queue.clone());
-        Runner::start(config, queue, dispatch, callbacks, self.counts.clone()).map_err(failure)
+    /// Opens the queue and begins to run what is kept.
+    pub(super) fn open(&mut self) -> Result<(), CommandError> {
+        let queue = EmbeddedQueue::open(&self.data, self.config.clone()).map_err(failure)?;
+        self.begin(queue)
+    }
+
+    /// Closes it, for another dhow to open. Returns when nobody has anything to do with it any more.
+    pub(super) async fn let_go(&mut self) {
+        self.stop(HANDOVER).await;
+        if let Some(Open { queue, .. }) = &self.open {
+            self.closed = Some(self.gate.close().await);
+            queue.let_go();
+        }
+    }
+
+    /// Goes on with it after [`Self::let_go`], where the other one has changed nothing.
+    pub(super) fn take_again(&mut self) -> Result<(), CommandError> {
+        let Some(Open { queue, .. }) = self.open.take() else { return Ok(()) };
+        queue.take_again();
+        self.begin(queue)
+    }
+
+    /// Gives calls that run this long to end; the rest goes back to the queue.
+    pub(super) async fn stop(&mut self, drain: Duration) {
+        let open = self.open.as_mut();
+        if let Some(runner) = open.and_then(|open| open.runner.take()) {
+            runner.stop(drain).await;
+        }
+    }
+
+    fn begin(&mut self, queue: EmbeddedQueue) -> Result<(), CommandError> {
+        let callbacks = Callbacks::new(self.rule.clone(), self.times);
+        let runner = Runner::start(
+            self.running.clone(),
+            Arc::new(queue.clone()),
+            self.dispatch.clone(),
+            callbacks,
+            self.counts.clone(),
+        );
+        let runner = runner.map_err(failure)?;
+        if let Some(closed) = self.closed.take() {
+            closed.open(queue.clone());
+        }
+        self.open = Some(Open { queue, runner: Some(runner) });
+        Ok(())
     }
 }
 
-fn show(metrics: &Metrics, queue: EmbeddedQueue, counts: Arc<Counts>) {
+fn show(metrics: &Metrics, queue: Gate, counts: Arc<Counts>) {
     use dhow_core::ports::CallQueue as _;
     metrics.set_asynchronous(Box::new(move || AsyncFigures {
         queue: queue.figures(),

@@ -33,7 +33,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::fake_calls::FakeCalls;
-use crate::admin::{Admin, Credentials, Own, router, serve};
+use crate::admin::{Admin, Credentials, Ending, Own, router, serve};
 use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
 use crate::observer::Observer;
@@ -114,6 +114,7 @@ impl Rig {
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(serve(listener, router, None, async {
             stopped.await.unwrap();
+            Ending::PROMPT
         }));
         let stop = Some(stop);
         Self {

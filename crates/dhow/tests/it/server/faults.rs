@@ -46,7 +46,13 @@ fn state_is_readable_by_its_owner_alone() {
     let server = Server::start();
     server.deploy("hello", &[]);
     let data = server.path().join("data");
-    for (path, mode) in [("", 0o700), ("code", 0o700), ("logs", 0o700), ("catalog.redb", 0o600)] {
+    for (path, mode) in [
+        ("", 0o700),
+        ("code", 0o700),
+        ("logs", 0o700),
+        ("catalog.redb", 0o600),
+        ("handover.sock", 0o600),
+    ] {
         let found = std::fs::metadata(data.join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!(found, mode, "{path:?} has mode {found:o}");
     }

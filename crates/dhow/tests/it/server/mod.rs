@@ -14,3 +14,4 @@ mod images;
 mod metrics;
 mod protocol;
 mod tls;
+mod upgrade;

@@ -83,6 +83,12 @@ impl Server {
         command
     }
 
+    /// Starts a dhow that takes over from this one, which goes on until it has ended.
+    pub(crate) fn take_over(&mut self, more: &[&str]) -> Self {
+        let folder = self.folder.take().expect("a folder");
+        Self::run(up(folder.path(), &[&["--take-over"], more].concat()), folder)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.folder.as_ref().expect("it is taken at the end").path()
     }
@@ -170,6 +176,12 @@ impl Server {
 
     pub(crate) fn has_ended(&mut self) -> bool {
         self.process.try_wait().expect("a child").is_some()
+    }
+
+    /// Waits for it to end by itself, and well.
+    pub(crate) fn ends_well(&mut self) {
+        let status = wait_for(|| self.process.try_wait().expect("a child"));
+        assert!(status.success(), "dhow up ended with {status}");
     }
 
     /// Ends the server at once and gives its folder to the next.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use dhow_core::ports::Tokens as _;
 use dhow_testkit::power::Syncs;
 use dhow_testkit::power::disk;
 
@@ -64,6 +65,23 @@ impl Recorded {
         self.acknowledge();
     }
 
+    async fn create_token(&mut self) {
+        let token = Token {
+            name: "ci".parse().unwrap(),
+            hash: Digest::from_bytes([9; 32]),
+            grants: vec!["deploy:shop".parse().unwrap()],
+            created_ms: 5,
+            expires_ms: None,
+        };
+        self.catalog.as_ref().unwrap().create_token(token).await.unwrap();
+        self.acknowledge();
+    }
+
+    async fn revoke_token(&mut self) {
+        self.catalog.as_ref().unwrap().revoke_token("ci".parse().unwrap()).await.unwrap();
+        self.acknowledge();
+    }
+
     fn acknowledge(&mut self) {
         self.disk.acknowledge();
         self.states.push(state(self.catalog.as_ref().unwrap()));
@@ -82,6 +100,7 @@ impl Recorded {
         self.deploy(new("a", 2, &["/a"])).await;
         // Only its routes change.
         self.deploy(new("a", 2, &["/a", "/b"])).await;
+        self.create_token().await;
         self.delete("b").await;
         self.reopen();
         // Large enough for records to take many pages.
@@ -90,6 +109,7 @@ impl Recorded {
         self.deploy(large).await;
         self.deploy(new("b", 4, &[])).await;
         self.delete("large").await;
+        self.revoke_token().await;
         self.deploy(new("c", 5, &["/c"])).await;
         self.catalog = None;
     }

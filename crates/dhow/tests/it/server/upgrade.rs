@@ -79,6 +79,19 @@ impl Load {
         }
     }
 
+    /// Calls that are answered later: each has to be taken.
+    fn enqueues(&self, address: &str, path: &str) {
+        while self.goes_on() {
+            let answer = call(&format!("{address}{path}"), "POST", &[], b"");
+            let outcome = match answer.status {
+                202 => Ok(()),
+                status => Err(format!("{status} {}", answer.text())),
+            };
+            self.count("enqueue", outcome);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Many requests on one connection of HTTP/2.
     fn multiplexes(&self, address: &str, path: &str, answer: &str) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -241,6 +254,7 @@ fn under_load_no_request_fails_while_one_dhow_follows_the_other() {
         scope.spawn(|| {
             load.connects_anew(&at.gateway, "/function/sleep", "300", "slept 300\n");
         });
+        scope.spawn(|| load.enqueues(&at.gateway, "/async-function/hello"));
         scope.spawn(|| load.multiplexes(&at.gateway, "/function/http-lean", http_lean));
         // Functions that no process has called yet, one after the other.
         scope.spawn(|| {
@@ -261,6 +275,11 @@ fn under_load_no_request_fails_while_one_dhow_follows_the_other() {
             std::mem::swap(&mut server, &mut next);
         }
         load.more(100);
+    });
+    // Every call that was taken is run by one dhow or the other, and then forgotten.
+    wait_for(|| {
+        let kept = server.admin("GET", "/api/v1/calls", b"").json();
+        kept["items"].as_array().unwrap().is_empty().then_some(())
     });
     let failures = load.failures.into_inner();
     let answers = load.answers.into_inner();

@@ -9,6 +9,7 @@ use crate::limits::{self, Limits};
 use crate::name::{FunctionName, Label};
 use crate::queue::AsyncPolicy;
 use crate::route::Route;
+use crate::traffic::Weighted;
 
 /// What a user deploys: a name, what answers under it, and how it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,13 +105,17 @@ pub struct Revision {
 pub struct Deployed {
     /// Its full name.
     pub name: FunctionName,
-    /// The revision that answers.
+    /// The revision in force. It answers, unless there is a split.
     pub revision: Arc<Revision>,
+    /// The revisions that answer by weight, by ascending number; empty is no split.
+    pub split: Vec<Weighted>,
+    /// Where the revision in force came from, when not from a deploy.
+    pub rolled_back: Option<RolledBack>,
     /// Ways to it besides `/function/NAME`.
     pub routes: Vec<Route>,
     /// Changes with every write of this record; opaque to readers.
     pub version: u64,
-    /// When the revision came to be, milliseconds since 1970.
+    /// When the revision came to be, milliseconds since 1970; 0 when that is not known.
     pub deployed_ms: u64,
 }
 
@@ -126,6 +131,24 @@ impl Template {
         all.append(&mut self.env);
         self.env = all;
     }
+}
+
+/// A change of the revision in force to one that was deployed earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RolledBack {
+    /// The number of the revision that was in force before.
+    pub from: u64,
+    /// When, milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+/// A revision that is kept, in force or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Which.
+    pub revision: Arc<Revision>,
+    /// When it was deployed, milliseconds since 1970; `None` when that was not written down.
+    pub deployed_ms: Option<u64>,
 }
 
 impl Reuse {

@@ -18,3 +18,4 @@ pub mod queue;
 pub mod route;
 pub mod secret;
 pub mod token;
+pub mod traffic;

@@ -16,7 +16,7 @@ use http_body::Body;
 use crate::abi::Abi;
 use crate::call::CallId;
 use crate::digest::Digest;
-use crate::function::{Deployed, Function, ImageSource, Revision};
+use crate::function::{Deployed, Function, ImageSource, Kept, Revision};
 use crate::name::{FunctionName, Label};
 use crate::outcome::{Failure, Outcome};
 use crate::queue::{
@@ -25,6 +25,7 @@ use crate::queue::{
 };
 use crate::secret::{Secret, SecretName, SecretSummary};
 use crate::token::Token;
+use crate::traffic::Traffic;
 
 /// A boxed future, for ports off the request path.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -44,17 +45,33 @@ pub trait Catalog: Send + Sync {
     fn snapshot(&self) -> Arc<Snapshot>;
 
     /// Makes `function` the next revision of its name, durably, before it returns. A function
-    /// that equals the one in force is left as it is, with its revision.
+    /// that equals the one in force is left as it is, with its revision. A split stays: the new
+    /// revision has no share of it. Old revisions beyond a number are forgotten in the same write,
+    /// but never one in force or weighted.
     fn deploy(&self, function: NewRevision) -> BoxFuture<'_, Result<Deployed, CatalogError>>;
 
     /// Removes a function and its revisions, durably. Numbers are not used again.
     fn delete(&self, name: FunctionName) -> BoxFuture<'_, Result<(), CatalogError>>;
 
-    /// Every revision that is still known, newest first.
-    fn revisions(
+    /// Puts the kept revision `to` in force, durably, and ends a split: from then on every call
+    /// is answered by it. Routes stay as they are, since they are the function's. `now_ms` is now,
+    /// milliseconds since 1970.
+    fn roll_back(
         &self,
         name: FunctionName,
-    ) -> BoxFuture<'_, Result<Vec<Arc<Revision>>, CatalogError>>;
+        to: u64,
+        now_ms: u64,
+    ) -> BoxFuture<'_, Result<Deployed, CatalogError>>;
+
+    /// Spreads calls over kept revisions, durably; without weights, ends that.
+    fn split(
+        &self,
+        name: FunctionName,
+        traffic: Traffic,
+    ) -> BoxFuture<'_, Result<Deployed, CatalogError>>;
+
+    /// Every revision that is kept, newest first.
+    fn revisions(&self, name: FunctionName) -> BoxFuture<'_, Result<Vec<Kept>, CatalogError>>;
 }
 
 /// A function whose code is held and whose ABI is known.
@@ -78,6 +95,16 @@ pub enum CatalogError {
     /// There is no such function.
     #[error("there is no function `{0}`")]
     NotFound(FunctionName),
+    /// There is no such revision, or no more.
+    #[error("`{function}` has no revision {number}; kept are {}", numbers(kept))]
+    NoRevision {
+        /// Of which function.
+        function: FunctionName,
+        /// The number that was asked for.
+        number: u64,
+        /// The numbers of those that are kept.
+        kept: Vec<u64>,
+    },
     /// A route belongs to another function already.
     #[error(transparent)]
     Conflict(#[from] crate::plan::routes::Conflict),
@@ -122,6 +149,10 @@ pub enum TokenError {
     /// The store failed.
     #[error("the catalog can't be written: {0}")]
     Storage(String),
+}
+
+fn numbers(kept: &[u64]) -> String {
+    kept.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Modules by digest.

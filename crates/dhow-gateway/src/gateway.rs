@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 
 use crate::asynchronous::{self, Asynchronous, Later};
 use crate::metrics::Metrics;
-use crate::table::{Endpoint, Lookup, Table};
+use crate::table::{Lookup, Table};
 
 /// The path below which every function has its own.
 pub(crate) const FUNCTION: &str = "/function/";
@@ -284,12 +284,6 @@ fn strip(headers: &mut HeaderMap) {
     }
     for name in &HOP_BY_HOP {
         headers.remove(name);
-    }
-}
-
-impl<I: Invoke> std::fmt::Debug for Endpoint<I> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Endpoint").field("revision", &self.revision).finish_non_exhaustive()
     }
 }
 

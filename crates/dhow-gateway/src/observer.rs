@@ -1,6 +1,6 @@
 //! What calls did: figures, the last outcomes of each function, and the lines that guests wrote.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,6 +17,8 @@ use crate::metrics::{FunctionMetrics, Metrics};
 
 /// Outcomes that are kept of each function.
 const KEPT: usize = 256;
+/// Revisions of each function whose calls are counted one by one.
+const COUNTED: usize = 256;
 
 /// Hears every call. Cheap to clone.
 #[derive(Clone)]
@@ -37,8 +39,17 @@ struct FunctionState {
     calls: AtomicU64,
     failures: AtomicU64,
     forgotten: AtomicBool,
+    /// By number, of those that were made ready last.
+    revisions: Mutex<BTreeMap<u64, Arc<Counts>>>,
     /// Oldest first, each with the milliseconds since 1970 of its end.
     last: Mutex<VecDeque<(Outcome, u64)>>,
+}
+
+/// The calls of one revision that ended.
+#[derive(Default)]
+struct Counts {
+    calls: AtomicU64,
+    failures: AtomicU64,
 }
 
 /// One look at a function.
@@ -91,6 +102,7 @@ impl Observer {
                 calls: AtomicU64::new(0),
                 failures: AtomicU64::new(0),
                 forgotten: AtomicBool::new(false),
+                revisions: Mutex::default(),
                 last: Mutex::default(),
             })
         });
@@ -98,7 +110,26 @@ impl Observer {
     }
 }
 
+impl FunctionState {
+    /// The counts of a revision. The oldest revisions' are forgotten when there are many.
+    fn counts(&self, revision: u64) -> Arc<Counts> {
+        let mut revisions = self.revisions.lock();
+        let counts = revisions.entry(revision).or_default().clone();
+        if revisions.len() > COUNTED {
+            revisions.pop_first();
+        }
+        counts
+    }
+}
+
 impl FunctionView {
+    /// The calls of one revision that ended since this process began, and those of them that the
+    /// platform ended.
+    pub fn revision(&self, number: u64) -> (u64, u64) {
+        let counts = self.state.revisions.lock().get(&number).cloned().unwrap_or_default();
+        (counts.calls.load(Relaxed), counts.failures.load(Relaxed))
+    }
+
     /// The last outcomes, newest first, of one call or of all; each with the milliseconds since
     /// 1970 of its end.
     pub fn outcomes(&self, limit: usize, call: Option<CallId>) -> Vec<(Outcome, u64)> {
@@ -110,8 +141,10 @@ impl FunctionView {
 
 impl Observe for Observer {
     fn record(&self, revision: &Revision) -> Arc<dyn Record> {
+        let function = self.state(&revision.function);
         Arc::new(Recorder {
-            function: self.state(&revision.function),
+            counts: function.counts(revision.number),
+            function,
             revision: revision.number,
             observer: self.clone(),
         })
@@ -121,6 +154,7 @@ impl Observe for Observer {
 /// Hears the calls of one revision.
 struct Recorder {
     function: Arc<FunctionState>,
+    counts: Arc<Counts>,
     revision: u64,
     observer: Observer,
 }
@@ -165,8 +199,10 @@ impl Record for Recorder {
         let function = &self.function;
         function.in_flight.fetch_sub(1, Relaxed);
         function.calls.fetch_add(1, Relaxed);
+        self.counts.calls.fetch_add(1, Relaxed);
         if let Some(failure) = &mut outcome.failure {
             function.failures.fetch_add(1, Relaxed);
+            self.counts.failures.fetch_add(1, Relaxed);
             // The guest's own words went to the caller. They may be large, and secret.
             failure.body = None;
         }

@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use dhow_core::digest::Digest;
-use dhow_core::function::Revision;
 use dhow_core::name::DEFAULT_NAMESPACE;
 use dhow_core::plan::routes::{Match, RouteTable};
 use dhow_core::ports::{Invoke, Snapshot};
@@ -13,13 +11,9 @@ use http::Method;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// One function's revision in force.
-pub struct Endpoint<I: Invoke> {
-    /// What the calls go to.
-    pub target: I::Target,
-    /// What is called.
-    pub revision: Arc<Revision>,
-}
+use crate::backend::Backend;
+
+pub use crate::backend::Endpoint;
 
 /// What a request is for.
 pub enum Lookup<I: Invoke> {
@@ -41,8 +35,8 @@ pub struct Table<I: Invoke> {
 
 struct Current<I: Invoke> {
     /// By `NAME` for the default namespace and by `NAME.NAMESPACE` for every one.
-    by_name: HashMap<String, Arc<Endpoint<I>>>,
-    routes: RouteTable<Arc<Endpoint<I>>>,
+    by_name: HashMap<String, Backend<I>>,
+    routes: RouteTable<Backend<I>>,
     version: u64,
 }
 
@@ -71,16 +65,12 @@ impl<I: Invoke> Table<I> {
         let mut routes = Vec::with_capacity(snapshot.functions.len());
         for function in &snapshot.functions {
             let full = function.name.to_string();
-            let kept = before.by_name.get(&full).filter(|old| is_same(old, &function.revision));
-            let endpoint = kept.cloned().unwrap_or_else(|| {
-                let revision = function.revision.clone();
-                Arc::new(Endpoint { target: invoke.target(revision.clone()), revision })
-            });
-            routes.push((&function.routes[..], endpoint.clone()));
+            let backend = Backend::new(invoke, function, before.by_name.get(&full));
+            routes.push((&function.routes[..], backend.clone()));
             if function.name.namespace.as_str() == DEFAULT_NAMESPACE {
-                by_name.insert(function.name.name.as_str().to_owned(), endpoint.clone());
+                by_name.insert(function.name.name.as_str().to_owned(), backend.clone());
             }
-            by_name.insert(full, endpoint);
+            by_name.insert(full, backend);
         }
         let routes = RouteTable::new(routes.into_iter());
         self.current.store(Arc::new(Current { by_name, routes, version: snapshot.version }));
@@ -94,23 +84,19 @@ impl<I: Invoke> Table<I> {
         drop(applied.wait_for(|now| *now >= version).await);
     }
 
-    /// The function called `NAME` or `NAME.NAMESPACE`.
+    /// The revision for the next call of the function `NAME` or `NAME.NAMESPACE`. Every lookup
+    /// is taken for a call where calls are split by weight.
     pub fn by_name(&self, name: &str) -> Option<Arc<Endpoint<I>>> {
         let current: Guard<_> = self.current.load();
-        current.by_name.get(name).cloned()
+        current.by_name.get(name).map(Backend::next)
     }
 
-    /// The function that a declared route leads to.
+    /// The revision for the next call of the function that a declared route leads to.
     pub fn by_route(&self, host: Option<&str>, method: &Method, path: &str) -> Lookup<I> {
         match self.current.load().routes.find(host, method, path) {
-            Match::Found { target, base } => Lookup::Found(target.clone(), base.to_owned()),
+            Match::Found { target, base } => Lookup::Found(target.next(), base.to_owned()),
             Match::MethodNotAllowed(methods) => Lookup::MethodNotAllowed(methods),
             Match::None => Lookup::None,
         }
     }
-}
-
-fn is_same<I: Invoke>(endpoint: &Endpoint<I>, revision: &Revision) -> bool {
-    let key = |revision: &Revision| -> (u64, Digest) { (revision.number, revision.digest) };
-    key(&endpoint.revision) == key(revision)
 }

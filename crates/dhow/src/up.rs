@@ -31,7 +31,7 @@ use dhow_gateway::table::Table;
 use dhow_http::Config as FrontConfig;
 use dhow_store::backup::copy::Copier;
 use dhow_store::blobs::{BlobStore, Room};
-use dhow_store::catalog::EmbeddedCatalog;
+use dhow_store::catalog::{EmbeddedCatalog, KEPT_REVISIONS};
 use dhow_store::folder::DataFolder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -108,6 +108,9 @@ pub struct Args {
     /// How long code is kept in memory that no call uses
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = |text: &str| parse_duration(text))]
     code_idle: Duration,
+    /// Revisions kept of each function; those in force or weighted are kept besides
+    #[arg(long, value_name = "N", default_value_t = KEPT_REVISIONS)]
+    keep_revisions: NonZeroUsize,
     /// The most bytes of a module
     #[arg(long, value_name = "SIZE", default_value = "64Mi", value_parser = |text: &str| parse_bytes(text))]
     module_size: u64,
@@ -212,7 +215,8 @@ async fn serve(args: &Args, data: &Path, output: &mut Output) -> Result<(), Comm
         predecessor.release().await?;
     }
     let folder = Arc::new(DataFolder::open(data).map_err(failure)?);
-    let catalog = Arc::new(EmbeddedCatalog::open(&folder).map_err(failure)?);
+    let catalog =
+        Arc::new(EmbeddedCatalog::open_keeping(&folder, args.keep_revisions).map_err(failure)?);
     let blobs = Arc::new(BlobStore::open(&folder, room(args, &catalog)).map_err(failure)?);
     let images = Arc::new(server_images(args, data, &catalog, &blobs)?);
     let metrics = Metrics::new();
@@ -493,7 +497,7 @@ async fn apply_manifests(
         credentials: None,
     };
     for file in &args.apply {
-        let arguments = apply::Args { files: vec![file.clone()] };
+        let arguments = apply::Args { files: vec![file.clone()], dry_run: false };
         // The client blocks; the server runs on other threads.
         tokio::task::block_in_place(|| {
             cli::run(&cli::Command::Apply(arguments), &settings, output)

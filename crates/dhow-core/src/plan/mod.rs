@@ -2,4 +2,5 @@
 
 pub mod egress;
 pub mod retry;
+pub mod rotation;
 pub mod routes;

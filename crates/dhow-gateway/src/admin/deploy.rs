@@ -213,5 +213,13 @@ fn planned(new: NewRevision) -> Deployed {
     };
     let function = name.clone();
     let revision = Revision { function, number: 0, digest, image, program, abi, template };
-    Deployed { name, revision: revision.into(), routes, version: 0, deployed_ms: 0 }
+    Deployed {
+        name,
+        revision: revision.into(),
+        split: vec![],
+        rolled_back: None,
+        routes,
+        version: 0,
+        deployed_ms: 0,
+    }
 }

@@ -11,7 +11,7 @@ use dhow_core::queue::QueueError;
 use dhow_dialects::problem::FieldError;
 use http::{Method, StatusCode, Uri};
 
-use super::wire;
+use super::{revisions, wire};
 
 /// Why a request was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,6 +110,9 @@ impl From<CatalogError> for ApiError {
     fn from(error: CatalogError) -> Self {
         match error {
             CatalogError::NotFound(name) => Self::no_function(&name),
+            CatalogError::NoRevision { ref function, .. } => {
+                revisions::no_revision(&error, function)
+            }
             CatalogError::Conflict(conflict) => {
                 let hint = format!(
                     "take another route, or `dhow delete {}`, or deploy it without this route",

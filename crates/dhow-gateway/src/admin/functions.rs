@@ -1,4 +1,4 @@
-//! Functions that are deployed: list, show, delete, and what they were.
+//! Functions that are deployed: list, show, delete.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::Admin;
 use super::credentials::Principal;
 use super::error::ApiError;
 use super::path::{Named, label};
-use super::wire::{Counters, FunctionStatus, Items, RevisionStatus};
+use super::wire::{Counters, FunctionStatus, Items};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,20 +72,6 @@ async fn delete_all(admin: Admin, name: FunctionName) -> Result<(), ApiError> {
     removed.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| {
         ApiError::internal(format!("`{name}` is deleted, but its log is not: {error}"))
     })
-}
-
-/// Newest first.
-pub(super) async fn revisions(
-    State(admin): State<Admin>,
-    Named(name): Named,
-) -> Result<Json<Items<RevisionStatus>>, ApiError> {
-    let current = find(&admin, &name)?.revision.number;
-    let revisions = admin.catalog.revisions(name).await?;
-    let items = revisions
-        .iter()
-        .map(|revision| RevisionStatus::new(revision, revision.number == current))
-        .collect();
-    Ok(Json(Items { items }))
 }
 
 pub(super) fn find(admin: &Admin, name: &FunctionName) -> Result<Arc<Deployed>, ApiError> {

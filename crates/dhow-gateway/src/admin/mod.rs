@@ -34,6 +34,7 @@ mod need;
 pub(crate) mod origin;
 mod path;
 mod queue;
+mod revisions;
 mod secrets;
 mod serve;
 mod time;
@@ -103,6 +104,8 @@ pub fn router(admin: Admin) -> Router {
 fn endpoints() -> Vec<(Method, &'static str, MethodRouter<Admin>)> {
     const FUNCTION: &str = "/api/v1/namespaces/{namespace}/functions/{name}";
     const REVISIONS: &str = "/api/v1/namespaces/{namespace}/functions/{name}/revisions";
+    const ROLLBACK: &str = "/api/v1/namespaces/{namespace}/functions/{name}/rollback";
+    const TRAFFIC: &str = "/api/v1/namespaces/{namespace}/functions/{name}/traffic";
     const OUTCOMES: &str = "/api/v1/namespaces/{namespace}/functions/{name}/outcomes";
     const IMAGES: &str = "/api/v1/namespaces/{namespace}/images";
     const SECRETS: &str = "/api/v1/namespaces/{namespace}/secrets";
@@ -126,7 +129,10 @@ fn endpoints() -> Vec<(Method, &'static str, MethodRouter<Admin>)> {
         (Method::GET, FUNCTION, routing::get(functions::show)),
         (Method::PUT, FUNCTION, deploy::route()),
         (Method::DELETE, FUNCTION, routing::delete(functions::delete)),
-        (Method::GET, REVISIONS, routing::get(functions::revisions)),
+        (Method::GET, REVISIONS, routing::get(revisions::list)),
+        (Method::POST, ROLLBACK, revisions::rollback_route()),
+        (Method::PUT, TRAFFIC, revisions::split_route()),
+        (Method::DELETE, TRAFFIC, revisions::clear_route()),
         (Method::GET, OUTCOMES, routing::get(calls::outcomes)),
         (Method::GET, LOGS, routing::get(logs::read)),
         (Method::GET, CALLS, routing::get(queue::list)),

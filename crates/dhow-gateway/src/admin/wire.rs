@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use dhow_core::abi::Abi;
-use dhow_core::function::{Deployed, Function, Revision, Source};
+use dhow_core::function::{Deployed, Function, Kept, Revision, RolledBack, Source};
 use dhow_core::outcome::Outcome;
 use dhow_core::ports::{self, Progress, Pulled, Refusal, Stream, Transfer};
 use dhow_core::queue::CallView;
 use dhow_core::route::Route;
 use dhow_core::token::Token;
+use dhow_core::traffic::Weighted;
 use dhow_dialects::native;
 use http::Method;
 use serde::Serialize;
@@ -66,6 +67,12 @@ pub(super) struct FunctionStatus {
     /// Absent in the answer to a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     deployed: Option<String>,
+    /// Where the revision in force came from, when not from a deploy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rolled_back: Option<RolledBackStatus>,
+    /// The weights that calls are split by; none is no split.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    traffic: Vec<ShareStatus>,
     routes: Vec<RouteStatus>,
     limits: Value,
     in_flight: u64,
@@ -92,10 +99,32 @@ struct RouteStatus {
 }
 
 #[derive(Debug, Serialize)]
+struct RolledBackStatus {
+    /// The revision that was in force before.
+    from: u64,
+    at: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ShareStatus {
+    revision: u64,
+    weight: u32,
+}
+
+#[derive(Debug, Serialize)]
 pub(super) struct RevisionStatus {
     revision: u64,
-    /// Whether it is the one that answers.
+    /// Whether it is the one in force.
     current: bool,
+    /// Its part of the calls, where they are split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
+    /// Absent where it was not written down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deployed: Option<String>,
+    /// Ended since the server started.
+    calls: u64,
+    failures: u64,
     digest: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<String>,
@@ -255,7 +284,8 @@ impl From<ApiError> for Problem {
 impl FunctionStatus {
     /// `deployed_ms` is 0 for what is not deployed.
     pub(super) fn new(deployed: &Deployed, counters: Counters, gateway_url: &str) -> Self {
-        let Deployed { name, revision, routes, version: _, deployed_ms } = deployed;
+        let Deployed { name, revision, split, rolled_back, routes, version: _, deployed_ms } =
+            deployed;
         let manifest = native::encode(&function(revision, routes.clone()));
         let suffix = match name.namespace.as_str() {
             dhow_core::name::DEFAULT_NAMESPACE => name.name.to_string(),
@@ -272,6 +302,8 @@ impl FunctionStatus {
             image: reference(revision),
             program: revision.program.clone(),
             deployed: (*deployed_ms != 0).then(|| rfc3339(*deployed_ms)),
+            rolled_back: rolled_back.map(RolledBackStatus::from),
+            traffic: split.iter().map(ShareStatus::from).collect(),
             routes: routes.iter().map(RouteStatus::from).collect(),
             limits: manifest["spec"]["limits"].clone(),
             in_flight: counters.in_flight,
@@ -293,12 +325,31 @@ impl From<&Route> for RouteStatus {
     }
 }
 
+impl From<RolledBack> for RolledBackStatus {
+    fn from(RolledBack { from, at_ms }: RolledBack) -> Self {
+        Self { from, at: rfc3339(at_ms) }
+    }
+}
+
+impl From<&Weighted> for ShareStatus {
+    fn from(Weighted { revision, weight }: &Weighted) -> Self {
+        Self { revision: revision.number, weight: *weight }
+    }
+}
+
 impl RevisionStatus {
-    pub(super) fn new(revision: &Revision, current: bool) -> Self {
+    /// `counts` are its calls and those that failed.
+    pub(super) fn new(kept: &Kept, of: &Deployed, (calls, failures): (u64, u64)) -> Self {
+        let Kept { revision, deployed_ms } = kept;
         let mut manifest = native::encode(&function(revision, vec![]));
+        let share = of.split.iter().find(|one| one.revision.number == revision.number);
         Self {
             revision: revision.number,
-            current,
+            current: revision.number == of.revision.number,
+            weight: share.map(|share| share.weight),
+            deployed: deployed_ms.map(rfc3339),
+            calls,
+            failures,
             digest: revision.digest.to_string(),
             image: reference(revision),
             program: revision.program.clone(),

@@ -2,10 +2,12 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use dhow_core::name::FunctionName;
+use dhow_core::traffic::Traffic;
 use redb::{
     Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
     TableDefinition, TableError, WriteTransaction,
@@ -16,8 +18,6 @@ use super::format::{self, FORMAT, Found};
 use crate::durable::{self, Steps as _, System};
 use crate::folder;
 
-/// Revisions that are kept of one function; older ones are forgotten at the next deploy.
-pub(super) const MOST_REVISIONS: u64 = 100;
 /// Memory that redb may use. Readers use the snapshot, so pages are read at the start and when
 /// something is written.
 const CACHE: usize = 2 << 20;
@@ -105,24 +105,52 @@ impl Disk {
         Ok((disk, contents))
     }
 
-    /// Writes `record`, and with it the revision `number` where there is a new one.
+    /// Writes `record` alone.
+    pub(super) fn put(
+        &mut self,
+        name: &FunctionName,
+        record: &[u8],
+        version: u64,
+    ) -> Result<(), redb::Error> {
+        self.write(version, |write| {
+            write.open_table(FUNCTIONS)?.insert(key(name), record)?;
+            Ok(())
+        })
+    }
+
+    /// Writes `record` and the new revision `number`, and forgets all revisions but the newest
+    /// `most` and those that are `weighted`.
     pub(super) fn deploy(
         &mut self,
         name: &FunctionName,
         record: &[u8],
-        revision: Option<(u64, &[u8])>,
+        (number, revision): (u64, &[u8]),
+        (most, weighted): (NonZeroUsize, &Traffic),
         version: u64,
     ) -> Result<(), redb::Error> {
         let (namespace, name) = key(name);
         self.write(version, |write| {
             write.open_table(FUNCTIONS)?.insert((namespace, name), record)?;
-            let Some((number, revision)) = revision else { return Ok(()) };
             write.open_table(NUMBERS)?.insert((namespace, name), number)?;
             let mut revisions = write.open_table(REVISIONS)?;
             revisions.insert((namespace, name, number), revision)?;
-            let oldest = (number + 1).saturating_sub(MOST_REVISIONS);
-            revisions.retain_in((namespace, name, 0)..(namespace, name, oldest), |_, _| false)?;
+            let all = (namespace, name, 0)..=(namespace, name, u64::MAX);
+            // The last of the newest, which is younger than what is forgotten.
+            let Some(last) = revisions.range(all)?.rev().nth(most.get() - 1) else {
+                return Ok(());
+            };
+            let last = last?.0.value().2;
+            let older = (namespace, name, 0)..(namespace, name, last);
+            revisions.retain_in(older, |(_, _, number), _| weighted.names(number))?;
             Ok(())
+        })
+    }
+
+    /// What was written last about `name`, which is deployed.
+    pub(super) fn function(&mut self, name: &FunctionName) -> Result<Option<Vec<u8>>, redb::Error> {
+        self.with(|database| {
+            let functions = database.begin_read()?.open_table(FUNCTIONS)?;
+            Ok(functions.get(key(name))?.map(|record| record.value().to_vec()))
         })
     }
 

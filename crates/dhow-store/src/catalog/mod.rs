@@ -6,21 +6,24 @@
 mod disk;
 mod format;
 mod records;
+mod revisions;
 mod secrets;
 mod tokens;
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
 use dhow_core::digest::Digest;
-use dhow_core::function::{Deployed, Function, Revision, Source};
+use dhow_core::function::{Deployed, Function, Kept, Revision, Source};
 use dhow_core::name::FunctionName;
 use dhow_core::plan::routes;
 use dhow_core::ports::{BoxFuture, Catalog, CatalogError, NewRevision, Pause, Snapshot};
 use dhow_core::token::Token;
+use dhow_core::traffic::{Share, Traffic, Weighted};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -31,6 +34,8 @@ use crate::folder::{DataFolder, OpenError, is_full};
 
 /// The name of the catalog's file in the data folder.
 pub(crate) const FILE: &str = "catalog.redb";
+/// Revisions that are kept of one function, unless told otherwise.
+pub const KEPT_REVISIONS: NonZeroUsize = NonZeroUsize::new(20).expect("20 is not 0");
 
 /// The catalog of one data folder. Cheap to clone.
 #[derive(Clone)]
@@ -42,16 +47,30 @@ struct Inner {
     snapshot: watch::Sender<Arc<Snapshot>>,
     tokens: Mutex<Arc<Vec<Token>>>,
     owned: Arc<DataFolder>,
+    /// Revisions that are kept of one function, besides those in force or weighted.
+    most_revisions: NonZeroUsize,
 }
 
 impl EmbeddedCatalog {
-    /// Opens the catalog in `folder`, making it if absent.
+    /// Opens the catalog in `folder`, making it if absent. It keeps [`KEPT_REVISIONS`].
     ///
     /// # Errors
     /// When the file can't be used, is of another format or is damaged.
     pub fn open(folder: &Arc<DataFolder>) -> Result<Self, OpenError> {
+        Self::open_keeping(folder, KEPT_REVISIONS)
+    }
+
+    /// Opens the catalog as [`Self::open`] does. A deploy forgets a function's revisions but for
+    /// the newest `most_revisions` and those that are in force or weighted.
+    ///
+    /// # Errors
+    /// When the file can't be used, is of another format or is damaged.
+    pub fn open_keeping(
+        folder: &Arc<DataFolder>,
+        most_revisions: NonZeroUsize,
+    ) -> Result<Self, OpenError> {
         let path = folder.path().join(FILE);
-        Self::read(folder, &path, Disk::open(path.clone()))
+        Self::read(folder, &path, Disk::open(path.clone()), most_revisions)
     }
 
     /// The catalog of what was read of its file, at `path`.
@@ -59,6 +78,7 @@ impl EmbeddedCatalog {
         folder: &Arc<DataFolder>,
         path: &Path,
         opened: Result<(Disk, Contents), redb::Error>,
+        most_revisions: NonZeroUsize,
     ) -> Result<Self, OpenError> {
         let (disk, contents) = opened.map_err(|error| open_error(path, error))?;
         let (snapshot, tokens) = in_force(path, &contents)?;
@@ -67,6 +87,7 @@ impl EmbeddedCatalog {
             snapshot: watch::Sender::new(Arc::new(snapshot)),
             tokens: Mutex::new(Arc::new(tokens)),
             owned: Arc::clone(folder),
+            most_revisions,
         })))
     }
 
@@ -140,10 +161,24 @@ impl Catalog for EmbeddedCatalog {
         Box::pin(self.blocking(move |inner| inner.delete(&name)))
     }
 
-    fn revisions(
+    fn roll_back(
         &self,
         name: FunctionName,
-    ) -> BoxFuture<'_, Result<Vec<Arc<Revision>>, CatalogError>> {
+        to: u64,
+        now_ms: u64,
+    ) -> BoxFuture<'_, Result<Deployed, CatalogError>> {
+        Box::pin(self.blocking(move |inner| inner.roll_back(&name, to, now_ms)))
+    }
+
+    fn split(
+        &self,
+        name: FunctionName,
+        traffic: Traffic,
+    ) -> BoxFuture<'_, Result<Deployed, CatalogError>> {
+        Box::pin(self.blocking(move |inner| inner.split(&name, traffic)))
+    }
+
+    fn revisions(&self, name: FunctionName) -> BoxFuture<'_, Result<Vec<Kept>, CatalogError>> {
         Box::pin(self.blocking(move |inner| inner.revisions(name)))
     }
 }
@@ -185,19 +220,28 @@ impl Inner {
             revision: revision.number,
             deployed_ms: same_revision.map_or(new.now_ms, |same| same.deployed_ms),
             version: before.version + 1,
+            traffic: current.map(|current| traffic(&current.split)).unwrap_or_default(),
+            rolled_back: same_revision.and_then(|same| same.rolled_back),
             function: Function { source, ..new.function },
         };
-        let revision_bytes = records::encode_revision(&revision, record.function.abi);
+        let revision_bytes =
+            records::encode_revision(&revision, record.function.abi, record.deployed_ms);
         check_readable(&record, &revision, &revision_bytes)?;
-        let new_revision =
-            same_revision.is_none().then_some((revision.number, revision_bytes.as_slice()));
-        disk.deploy(&name, &record.encode(), new_revision, record.version).map_err(storage)?;
-
         let revision = match same_revision {
-            Some(same) => Arc::clone(&same.revision),
-            None => Arc::new(revision),
+            Some(same) => {
+                disk.put(&name, &record.encode(), record.version).map_err(storage)?;
+                Arc::clone(&same.revision)
+            }
+            None => {
+                let new = (revision.number, revision_bytes.as_slice());
+                let keep = (self.most_revisions, &record.traffic);
+                disk.deploy(&name, &record.encode(), new, keep, record.version).map_err(storage)?;
+                Arc::new(revision)
+            }
         };
-        let deployed = record.deployed(revision);
+
+        let split = current.map(|current| current.split.clone()).unwrap_or_default();
+        let deployed = record.deployed(revision, split);
         self.publish(&before, &name, Some(deployed.clone()));
         Ok(deployed)
     }
@@ -211,15 +255,6 @@ impl Inner {
         disk.delete(name, before.version + 1).map_err(storage)?;
         self.publish(&before, name, None);
         Ok(())
-    }
-
-    fn revisions(&self, name: FunctionName) -> Result<Vec<Arc<Revision>>, CatalogError> {
-        let mut disk = self.disk.lock();
-        if find(&self.snapshot.borrow(), &name).is_err() {
-            return Err(CatalogError::NotFound(name));
-        }
-        let oldest_first = disk.revisions(&name).map_err(storage)?;
-        Ok(decode_revisions(&oldest_first)?.into_iter().rev().map(Arc::new).collect())
     }
 
     /// Shows readers `before` with `name` replaced or removed. Called with the disk locked.
@@ -280,6 +315,12 @@ fn check_readable(
     }
 }
 
+/// The weights of a split, without its revisions.
+fn traffic(split: &[Weighted]) -> Traffic {
+    let share = |one: &Weighted| Share { revision: one.revision.number, weight: one.weight };
+    Traffic::new(split.iter().map(share).collect()).unwrap_or_default()
+}
+
 fn decode_revisions(revisions: &[(u64, Vec<u8>)]) -> Result<Vec<Revision>, CatalogError> {
     revisions
         .iter()
@@ -335,10 +376,18 @@ fn snapshot(contents: &Contents) -> Result<Snapshot, String> {
     let mut functions = Vec::with_capacity(contents.functions.len());
     for bytes in &contents.functions {
         let record = FunctionRecord::decode(bytes)?;
-        let revision = revisions
-            .get(&(record.function.name.clone(), record.revision))
-            .ok_or_else(|| format!("`{}` has lost its revision", record.function.name))?;
-        functions.push(Arc::new(record.deployed(Arc::clone(revision))));
+        let named = |number| {
+            let key = (record.function.name.clone(), number);
+            let lost = || format!("`{}` has lost its revision {number}", key.0);
+            revisions.get(&key).cloned().ok_or_else(lost)
+        };
+        let revision = named(record.revision)?;
+        let split =
+            record.traffic.shares().iter().map(|share| {
+                Ok(Weighted { revision: named(share.revision)?, weight: share.weight })
+            });
+        let split = split.collect::<Result<_, String>>()?;
+        functions.push(Arc::new(record.deployed(revision, split)));
     }
     functions.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(Snapshot { version: contents.version, functions })

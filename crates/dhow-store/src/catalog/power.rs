@@ -32,7 +32,9 @@ const NAMES: [&str; 4] = ["a", "b", "c", "large"];
 fn open_on(folder: &Arc<DataFolder>, disk: &disk::Disk) -> Result<EmbeddedCatalog, OpenError> {
     let disk = disk.clone();
     let open = Box::new(move || super::disk::open_backend(disk.clone()));
-    EmbeddedCatalog::read(folder, Path::new("catalog.redb"), Disk::open_with(open, |_| Ok(())))
+    let opened = Disk::open_with(open, |_| Ok(()));
+    // Few, so that some are forgotten.
+    EmbeddedCatalog::read(folder, Path::new("catalog.redb"), opened, NonZeroUsize::MIN)
 }
 
 fn state(catalog: &EmbeddedCatalog) -> State {
@@ -82,6 +84,18 @@ impl Recorded {
         self.acknowledge();
     }
 
+    async fn split(&mut self, text: &str, shares: &[(u64, u32)]) {
+        let share = |&(revision, weight): &(u64, u32)| Share { revision, weight };
+        let traffic = Traffic::new(shares.iter().map(share).collect()).unwrap();
+        self.catalog.as_ref().unwrap().split(name(text), traffic).await.unwrap();
+        self.acknowledge();
+    }
+
+    async fn roll_back(&mut self, text: &str, to: u64) {
+        self.catalog.as_ref().unwrap().roll_back(name(text), to, 5000).await.unwrap();
+        self.acknowledge();
+    }
+
     fn acknowledge(&mut self) {
         self.disk.acknowledge();
         self.states.push(state(self.catalog.as_ref().unwrap()));
@@ -102,7 +116,12 @@ impl Recorded {
         self.deploy(new("a", 2, &["/a", "/b"])).await;
         self.create_token().await;
         self.delete("b").await;
+        self.split("a", &[(2, 9)]).await;
+        self.deploy(new("a", 3, &["/a"])).await;
         self.reopen();
+        self.split("a", &[(2, 1), (3, 9)]).await;
+        self.roll_back("a", 2).await;
+        self.deploy(new("a", 4, &["/a"])).await;
         // Large enough for records to take many pages.
         let mut large = new("large", 3, &[]);
         large.function.template.args = vec!["x".repeat(2500); 24];

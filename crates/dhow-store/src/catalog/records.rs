@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use dhow_core::abi::Abi;
-use dhow_core::function::{Deployed, Function, Revision, Source};
+use dhow_core::function::{Deployed, Function, Kept, Revision, RolledBack, Source};
+use dhow_core::traffic::{Share, Traffic, Weighted};
 use dhow_dialects::native;
 use serde_json::{Value, json};
 
@@ -17,20 +18,30 @@ pub(super) struct FunctionRecord {
     pub(super) deployed_ms: u64,
     /// See [`Deployed::version`].
     pub(super) version: u64,
+    /// How calls are spread. Records of a dhow that knew no weights have none.
+    pub(super) traffic: Traffic,
+    /// See [`Deployed::rolled_back`].
+    pub(super) rolled_back: Option<RolledBack>,
     /// As the user said it last; its routes hold.
     pub(super) function: Function,
 }
 
 impl FunctionRecord {
     pub(super) fn encode(&self) -> Vec<u8> {
-        json!({
+        let mut record = json!({
             "revision": self.revision,
             "deployedMs": self.deployed_ms,
             "version": self.version,
             "manifest": native::encode(&self.function),
-        })
-        .to_string()
-        .into_bytes()
+        });
+        if !self.traffic.shares().is_empty() {
+            let share = |share: &Share| json!({"revision": share.revision, "weight": share.weight});
+            record["traffic"] = self.traffic.shares().iter().map(share).collect();
+        }
+        if let Some(RolledBack { from, at_ms }) = self.rolled_back {
+            record["rolledBack"] = json!({"from": from, "atMs": at_ms});
+        }
+        record.to_string().into_bytes()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
@@ -39,15 +50,19 @@ impl FunctionRecord {
             revision: number(&record, "revision")?,
             deployed_ms: number(&record, "deployedMs")?,
             version: number(&record, "version")?,
+            traffic: traffic(&record["traffic"])?,
+            rolled_back: rolled_back(&record["rolledBack"])?,
             function: manifest(&record)?,
         })
     }
 
-    /// The function as readers see it.
-    pub(super) fn deployed(self, revision: Arc<Revision>) -> Deployed {
+    /// The function as readers see it, with the revisions that it names.
+    pub(super) fn deployed(self, revision: Arc<Revision>, split: Vec<Weighted>) -> Deployed {
         Deployed {
             name: self.function.name,
             revision,
+            split,
+            rolled_back: self.rolled_back,
             routes: self.function.routes,
             version: self.version,
             deployed_ms: self.deployed_ms,
@@ -55,9 +70,9 @@ impl FunctionRecord {
     }
 }
 
-/// The bytes of `revision`; `told` is the ABI that the user wrote, which the manifest keeps apart
-/// from the one that was found.
-pub(super) fn encode_revision(revision: &Revision, told: Option<Abi>) -> Vec<u8> {
+/// The bytes of `revision`, deployed at `now_ms`; `told` is the ABI that the user wrote, which the
+/// manifest keeps apart from the one that was found.
+pub(super) fn encode_revision(revision: &Revision, told: Option<Abi>, now_ms: u64) -> Vec<u8> {
     let source = match &revision.image {
         Some(image) => Source::Image(image.clone()),
         None => Source::Blob { digest: revision.digest, program: None },
@@ -73,6 +88,7 @@ pub(super) fn encode_revision(revision: &Revision, told: Option<Abi>) -> Vec<u8>
         "abi": revision.abi.as_str(),
         "digest": revision.digest.to_string(),
         "program": revision.program,
+        "deployedMs": now_ms,
         "manifest": native::encode(&function),
     })
     .to_string()
@@ -100,6 +116,37 @@ pub(super) fn decode_revision(number: u64, bytes: &[u8]) -> Result<Revision, Str
         abi: text(&record, "abi")?.parse().map_err(|error| format!("`abi`: {error}"))?,
         template: function.template,
     })
+}
+
+/// Reads the bytes of revision `number`, and when it was deployed.
+pub(super) fn decode_kept(number: u64, bytes: &[u8]) -> Result<Kept, String> {
+    let revision = Arc::new(decode_revision(number, bytes)?);
+    Ok(Kept { revision, deployed_ms: parse(bytes)?["deployedMs"].as_u64() })
+}
+
+/// What the user said when the revision was deployed, but for the routes.
+pub(super) fn decode_said(bytes: &[u8]) -> Result<Function, String> {
+    manifest(&parse(bytes)?)
+}
+
+fn traffic(written: &Value) -> Result<Traffic, String> {
+    let Some(shares) = written.as_array() else { return Ok(Traffic::default()) };
+    let share = |share: &Value| {
+        let weight = u32::try_from(number(share, "weight")?);
+        let weight = weight.map_err(|_| "`weight` is too large".to_owned())?;
+        Ok(Share { revision: number(share, "revision")?, weight })
+    };
+    let shares = shares.iter().map(share).collect::<Result<_, String>>()?;
+    Traffic::new(shares).map_err(|error| format!("`traffic`: {error}"))
+}
+
+fn rolled_back(written: &Value) -> Result<Option<RolledBack>, String> {
+    match written {
+        Value::Null => Ok(None),
+        written => {
+            Ok(Some(RolledBack { from: number(written, "from")?, at_ms: number(written, "atMs")? }))
+        }
+    }
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {

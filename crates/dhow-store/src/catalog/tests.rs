@@ -11,6 +11,8 @@ use dhow_core::route::Route;
 use super::*;
 use crate::small_disk::SmallDisk;
 
+mod revisions;
+
 fn open_in(path: &Path) -> Result<EmbeddedCatalog, OpenError> {
     EmbeddedCatalog::open(&Arc::new(DataFolder::open(path)?))
 }
@@ -48,7 +50,7 @@ fn names(catalog: &EmbeddedCatalog) -> Vec<String> {
 
 async fn numbers(catalog: &EmbeddedCatalog, text: &str) -> Vec<u64> {
     let revisions = catalog.revisions(name(text)).await.unwrap();
-    revisions.iter().map(|revision| revision.number).collect()
+    revisions.iter().map(|kept| kept.revision.number).collect()
 }
 
 #[tokio::test]
@@ -168,24 +170,6 @@ async fn many_writers_lose_nothing() {
     assert_eq!(given, (1..=4).flat_map(|number| [number; 5]).collect::<Vec<u64>>());
     assert_eq!(names(&catalog).len(), 5);
     assert_eq!(catalog.snapshot().version, 20);
-}
-
-#[tokio::test]
-async fn old_revisions_are_forgotten_and_their_code_with_them() {
-    let folder = tempfile::tempdir().unwrap();
-    let catalog = open_in(folder.path()).unwrap();
-    for index in 0..disk::MOST_REVISIONS + 3 {
-        let mut next = new("a", 1, &[]);
-        next.digest = Digest::from_bytes([u8::try_from(index).unwrap(); 32]);
-        catalog.deploy(next).await.unwrap();
-    }
-    let kept = numbers(&catalog, "a").await;
-    assert_eq!(kept.len() as u64, disk::MOST_REVISIONS);
-    assert_eq!(*kept.last().unwrap(), 4);
-    let digests = catalog.digests().unwrap();
-    assert_eq!(digests.len() as u64, disk::MOST_REVISIONS);
-    assert!(!digests.contains(&Digest::from_bytes([2; 32])));
-    assert!(digests.contains(&Digest::from_bytes([3; 32])));
 }
 
 #[tokio::test]

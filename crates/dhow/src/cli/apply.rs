@@ -10,12 +10,15 @@ use dhow_core::name::{FunctionName, Label};
 use dhow_core::plan::routes;
 use dhow_dialects::problem::FieldError;
 use dhow_dialects::{document, native};
+use serde_json::Value;
 
+use super::changes::{self, Change};
 use super::client::Client;
 use super::error::CommandError;
 use super::output::Output;
-use super::settings::Settings;
+use super::settings::{Settings, short_name};
 use super::upload::{self, Module, Taken};
+use super::wire::FunctionStatus;
 use crate::images::place::Place;
 
 /// What was typed.
@@ -24,6 +27,9 @@ pub struct Args {
     /// A manifest, a folder of them (*.yaml, *.yml, *.json), or - for stdin; may be repeated
     #[arg(long = "file", short, value_name = "FILE|DIR|-", required = true)]
     pub files: Vec<PathBuf>,
+    /// Tell what would be created or changed, field by field, and deploy nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// A function of a manifest.
@@ -43,13 +49,31 @@ pub(super) struct Declared {
 /// function, before any is deployed. Should the server refuse one all the same, because somebody
 /// else deployed in between or its disk is full, those before it are deployed and named.
 pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), CommandError> {
-    let declared = read(&args.files, &settings.namespace())?;
-    let modules = open_modules(&declared, output)?;
-
     let client = Client::new(settings);
+    let functions = prepare(&args.files, settings, &client, output)?;
+    let planned = rehearse(&functions, &client)?;
+    if args.dry_run {
+        return show(&planned, output);
+    }
+    for function in &functions {
+        upload::put_in_force(function, &client, output)
+            .map_err(|error| naming(&function.name, error))?;
+    }
+    Ok(())
+}
+
+/// What the manifests declare, with their modules sent.
+pub(super) fn prepare(
+    files: &[PathBuf],
+    settings: &Settings,
+    client: &Client,
+    output: &mut Output,
+) -> Result<Vec<Function>, CommandError> {
+    let declared = read(files, &settings.namespace())?;
+    let modules = open_modules(&declared, output)?;
     let mut taken: HashMap<PathBuf, Taken> = HashMap::new();
     for (path, module) in modules {
-        taken.insert(path, module.upload(&client, output)?);
+        taken.insert(path, module.upload(client, output)?);
     }
     let mut functions = Vec::with_capacity(declared.len());
     for one in declared {
@@ -57,18 +81,68 @@ pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), 
         let mut function = one.function;
         match taken {
             Some(taken) => taken.give(&mut function),
-            None => upload::pull(&mut function, &client, output)
+            None => upload::pull(&mut function, client, output)
                 .map_err(|error| naming(&function.name, error))?,
         }
         functions.push(function);
     }
-    for function in &functions {
-        upload::rehearse(function, &client).map_err(|error| naming(&function.name, error))?;
+    Ok(functions)
+}
+
+/// What would become of a function.
+pub(super) struct Planned<'a> {
+    pub(super) name: &'a FunctionName,
+    /// The revision in force; `None` when it is not deployed.
+    pub(super) revision: Option<u64>,
+    /// The manifest of what is deployed.
+    before: Option<Value>,
+    /// The manifest of what would be.
+    after: Value,
+}
+
+impl Planned<'_> {
+    pub(super) fn changes(&self) -> Vec<Change> {
+        changes::between(self.before.as_ref(), Some(&self.after))
     }
-    for function in &functions {
-        upload::put_in_force(function, &client, output)
-            .map_err(|error| naming(&function.name, error))?;
+}
+
+/// Asks the server what it would make of each function, whose code it holds; it changes nothing.
+pub(super) fn rehearse<'a>(
+    functions: &'a [Function],
+    client: &Client,
+) -> Result<Vec<Planned<'a>>, CommandError> {
+    let mut deployed: HashMap<(String, String), FunctionStatus> = HashMap::new();
+    for one in client.functions(None)?.read.items {
+        deployed.insert((one.namespace.clone(), one.name.clone()), one);
     }
+    let rehearse = |function: &'a Function| {
+        let name = &function.name;
+        let answer = client.rehearse(name, &native::encode(function));
+        let after = answer.map_err(|error| naming(name, error))?.read.manifest;
+        let before = deployed.remove(&(name.namespace.to_string(), name.name.to_string()));
+        let revision = before.as_ref().map(|before| before.revision);
+        Ok(Planned { name, revision, before: before.map(|before| before.manifest), after })
+    };
+    functions.iter().map(rehearse).collect()
+}
+
+/// Tells what would be done.
+fn show(planned: &[Planned<'_>], output: &mut Output) -> Result<(), CommandError> {
+    for one in planned {
+        let changes = one.changes();
+        let shown = short_name(one.name);
+        match one.revision {
+            None => output.line(format_args!("{shown}: would be created"))?,
+            Some(_) if changes.is_empty() => {
+                output.line(format_args!("{shown}: would stay as it is"))?;
+            }
+            Some(revision) => {
+                output.line(format_args!("{shown}: would be changed, from revision {revision}"))?;
+            }
+        }
+        changes::print(&changes, output)?;
+    }
+    output.note("nothing was deployed");
     Ok(())
 }
 

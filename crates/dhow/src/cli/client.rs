@@ -8,6 +8,7 @@ use dhow_core::call::CallId;
 use dhow_core::function::ImageSource;
 use dhow_core::name::{FunctionName, Label};
 use dhow_core::queue::CallState;
+use dhow_core::traffic::{Share, Traffic};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Uri};
 use serde::de::DeserializeOwned;
@@ -22,7 +23,7 @@ use super::settings::{self, CONNECT_TIMEOUT, Secret, Settings};
 use super::trust::Trust;
 use super::wire::{
     ArtifactEvent, AsyncCall, AsyncCalls, CallOutcome, FunctionStatus, Items, LogLine, NewToken,
-    Problem, Purged, SecretStatus, ServerVersion, TokenStatus,
+    Problem, Purged, RevisionStatus, SecretStatus, ServerVersion, TokenStatus,
 };
 
 /// Bytes of an answer that is read as a whole. Ten thousand functions need a few of them.
@@ -137,6 +138,58 @@ impl Client {
         manifest: &Value,
     ) -> Result<Answer<FunctionStatus>, CommandError> {
         self.put(&format!("{}?dryRun=true", path_of(name)), manifest)
+    }
+
+    /// The revisions of a function that are kept, newest first.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn revisions(
+        &self,
+        name: &FunctionName,
+    ) -> Result<Answer<Items<RevisionStatus>>, CommandError> {
+        self.get(&format!("{}/revisions", path_of(name)))
+    }
+
+    /// Puts an earlier revision in force; `None` is the one before.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn roll_back(
+        &self,
+        name: &FunctionName,
+        to: Option<u64>,
+    ) -> Result<Answer<FunctionStatus>, CommandError> {
+        let body = json!({"to": to}).to_string();
+        let url = self.url(&format!("{}/rollback", path_of(name)));
+        let request = http::Request::post(url).header("content-type", "application/json");
+        read(self.send(request.body(body))?)
+    }
+
+    /// Spreads a function's calls over its revisions.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn split_traffic(
+        &self,
+        name: &FunctionName,
+        traffic: &Traffic,
+    ) -> Result<Answer<FunctionStatus>, CommandError> {
+        let share = |share: &Share| json!({"revision": share.revision, "weight": share.weight});
+        let weights: Vec<_> = traffic.shares().iter().map(share).collect();
+        self.put(&format!("{}/traffic", path_of(name)), &json!({"weights": weights}))
+    }
+
+    /// Sends every call to the revision in force.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn clear_traffic(
+        &self,
+        name: &FunctionName,
+    ) -> Result<Answer<FunctionStatus>, CommandError> {
+        let url = self.url(&format!("{}/traffic", path_of(name)));
+        read(self.send(http::Request::delete(url).body(()))?)
     }
 
     fn put(&self, path: &str, manifest: &Value) -> Result<Answer<FunctionStatus>, CommandError> {

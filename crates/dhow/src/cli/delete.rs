@@ -36,7 +36,10 @@ pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), 
     let mut failed = Ok(());
     for name in names {
         match client.delete(&name) {
-            Ok(()) => output.note(format_args!("{}: deleted", short_name(&name))),
+            Ok(()) => output.note(format_args!(
+                "{}: deleted, its revisions and weights too",
+                short_name(&name)
+            )),
             Err(error) if failed.is_ok() => failed = Err(error),
             Err(error) => output.error(&error),
         }

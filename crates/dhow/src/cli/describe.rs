@@ -9,7 +9,7 @@ use super::error::CommandError;
 use super::output::{Format, Output};
 use super::settings::Settings;
 use super::units::{length, mebibytes};
-use super::wire::{CallOutcome, FunctionStatus, RouteStatus};
+use super::wire::{CallOutcome, FunctionStatus, RolledBackStatus, RouteStatus};
 
 /// What was typed.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -75,13 +75,16 @@ fn facts(function: &FunctionStatus) -> Vec<(&'static str, String)> {
         ("Name", function.name.clone()),
         ("Namespace", function.namespace.clone()),
         ("URL", function.url.clone()),
-        ("Revision", function.revision.to_string()),
+        ("Revision", revision(function)),
         ("Deployed", function.deployed.clone()),
         ("ABI", abi),
         ("Digest", function.digest.clone()),
     ];
     facts.extend(function.image.iter().map(|image| ("Image", image.clone())));
     facts.push(("Calls", calls));
+    facts.extend(function.traffic.iter().map(|share| {
+        ("Traffic", format!("weight {} to revision {}", share.weight, share.revision))
+    }));
     facts.extend(function.routes.iter().map(|one| ("Route", route(one))));
     facts.extend(function.limits.iter().map(|(name, value)| {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -90,18 +93,29 @@ fn facts(function: &FunctionStatus) -> Vec<(&'static str, String)> {
     facts
 }
 
+fn revision(function: &FunctionStatus) -> String {
+    match &function.rolled_back {
+        None => function.revision.to_string(),
+        Some(RolledBackStatus { from, at }) => {
+            format!("{}, rolled back from {from} at {at}", function.revision)
+        }
+    }
+}
+
 fn route(route: &RouteStatus) -> String {
     let methods = if route.methods.is_empty() { "*".to_owned() } else { route.methods.join(",") };
     format!("{methods} {}{}", route.host.as_deref().unwrap_or_default(), route.path)
 }
 
-const HEAD: [&str; 8] = ["CALL", "ENDED", "STATUS", "REASON", "WALL", "CPU", "MEMORY", "COLD"];
+const HEAD: [&str; 9] =
+    ["CALL", "ENDED", "REVISION", "STATUS", "REASON", "WALL", "CPU", "MEMORY", "COLD"];
 
 fn row(outcome: &CallOutcome) -> Vec<String> {
     let micros = |micros| length(Duration::from_micros(micros));
     vec![
         outcome.call_id.clone(),
         outcome.ended.clone(),
+        outcome.revision.to_string(),
         outcome.status.to_string(),
         outcome.reason.clone().unwrap_or_else(|| "-".to_owned()),
         micros(outcome.wall_us),
@@ -121,7 +135,9 @@ mod tests {
     fn every_fact_is_told() {
         let function: FunctionStatus = serde_json::from_value(json!({
             "name": "hello", "namespace": "shop", "url": "http://g/function/hello.shop",
-            "revision": 3, "abi": "command", "io": "cgi", "digest": "sha256:00", "deployed": "now",
+            "revision": 3, "rolled_back": {"from": 5, "at": "then"},
+            "traffic": [{"revision": 2, "weight": 9}, {"revision": 3, "weight": 1}],
+            "abi": "command", "io": "cgi", "digest": "sha256:00", "deployed": "now",
             "routes": [{"path": "/a", "methods": ["GET", "PUT"], "host": "b.c"}, {"path": "/d"}],
             "limits": {"memory": "64Mi", "queue": 7}, "in_flight": 1, "calls": 20, "failures": 2,
         }))
@@ -134,11 +150,13 @@ mod tests {
                 "Name hello",
                 "Namespace shop",
                 "URL http://g/function/hello.shop",
-                "Revision 3",
+                "Revision 3, rolled back from 5 at then",
                 "Deployed now",
                 "ABI command, io cgi",
                 "Digest sha256:00",
                 "Calls 20, of which 2 failed; 1 running",
+                "Traffic weight 9 to revision 2",
+                "Traffic weight 1 to revision 3",
                 "Route GET,PUT b.c/a",
                 "Route * /d",
                 "Limit memory 64Mi",
@@ -150,11 +168,11 @@ mod tests {
     #[test]
     fn each_row_has_a_cell_for_each_title() {
         let outcome: CallOutcome = serde_json::from_value(json!({
-            "call_id": "00ff", "status": 504, "reason": "cpu-time", "wall_us": 1500, "cpu_us": 40,
+            "call_id": "00ff", "revision": 3, "status": 504, "reason": "cpu-time", "wall_us": 1500, "cpu_us": 40,
             "peak_memory": 1 << 20, "cold": true, "ended": "now",
         }))
         .unwrap();
-        let cells = ["00ff", "now", "504", "cpu-time", "1.50 ms", "40 µs", "1.0 MiB", "yes"];
+        let cells = ["00ff", "now", "3", "504", "cpu-time", "1.50 ms", "40 µs", "1.0 MiB", "yes"];
         assert_eq!(row(&outcome), cells);
         assert_eq!(HEAD.len(), cells.len());
     }

@@ -12,6 +12,8 @@ pub enum Kind {
     Failure,
     /// What was asked for makes no sense: 2, as clap has it.
     Usage,
+    /// What was asked for could not be done, and 1 says something else: 2.
+    Trouble,
     /// The command did what it should, and what it printed says that this was a failure: 1.
     Silent,
     /// Whoever read the output has seen enough: 0.
@@ -53,6 +55,15 @@ impl CommandError {
         Self::failure(format!("{what} `{path}` can't be read: {error}"))
     }
 
+    /// The same failure of a command that says 1 when it succeeded: it ends with 2, as `diff` does.
+    #[must_use]
+    pub fn trouble(mut self) -> Self {
+        if self.kind == Kind::Failure {
+            self.kind = Kind::Trouble;
+        }
+        self
+    }
+
     /// With one more line of what to do; an empty one is none.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -72,7 +83,7 @@ impl CommandError {
         match self.kind {
             Kind::Closed => 0,
             Kind::Failure | Kind::Silent => 1,
-            Kind::Usage => 2,
+            Kind::Usage | Kind::Trouble => 2,
         }
     }
 

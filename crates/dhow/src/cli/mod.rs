@@ -7,24 +7,29 @@ pub mod apply;
 pub mod auth;
 pub(crate) mod bar;
 pub mod calls;
+mod changes;
 pub mod client;
 pub mod credentials;
 pub mod delete;
 pub mod deploy;
 pub mod describe;
+pub mod diff;
 pub mod error;
 pub mod inspect;
 pub mod invoke;
 pub mod list;
 pub mod logs;
 pub mod output;
+pub mod rollback;
 pub mod secret;
 pub mod settings;
 pub mod token;
+pub mod traffic;
 pub mod trust;
 mod units;
 mod upload;
 pub mod version;
+pub mod versions;
 pub mod wire;
 
 use clap::Subcommand;
@@ -40,12 +45,20 @@ pub enum Command {
     Deploy(Box<deploy::Args>),
     /// Deploy what manifests say
     Apply(apply::Args),
+    /// Show what a manifest would change, or what changed between two revisions
+    Diff(diff::Args),
     /// Delete functions
     Delete(delete::Args),
     /// List functions
     List(list::Args),
     /// Show one function: what it may use, how it is reached, what its last calls did
     Describe(describe::Args),
+    /// List the revisions of a function that are kept
+    Versions(versions::Args),
+    /// Put an earlier revision of a function in force again
+    Rollback(rollback::Args),
+    /// Spread a function's calls over its revisions by weight
+    Traffic(traffic::Args),
     /// Call a function
     Invoke(invoke::Args),
     /// Asynchronous calls and the dead letters: list, show, retry, cancel, purge
@@ -78,9 +91,13 @@ pub fn run(
     match command {
         Command::Deploy(args) => deploy::run(args, settings, output),
         Command::Apply(args) => apply::run(args, settings, output),
+        Command::Diff(args) => diff::run(args, settings, output),
         Command::Delete(args) => delete::run(args, settings, output),
         Command::List(args) => list::run(args, settings, output),
         Command::Describe(args) => describe::run(args, settings, output),
+        Command::Versions(args) => versions::run(args, settings, output),
+        Command::Rollback(args) => rollback::run(args, settings, output),
+        Command::Traffic(args) => traffic::run(args, settings, output),
         Command::Invoke(args) => invoke::run(args, settings, output),
         Command::Calls(command) => calls::run(command, settings, output),
         Command::Logs(args) => logs::run(args, settings, output),

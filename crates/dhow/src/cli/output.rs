@@ -84,6 +84,30 @@ impl Output {
         if self.data_is_terminal { self.line(harmless(line)) } else { self.line(line) }
     }
 
+    /// Prints a line that something has lost, in red on a terminal.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn removed(&mut self, line: &str) -> io::Result<()> {
+        self.change("-", "31", line)
+    }
+
+    /// Prints a line that something has gained, in green on a terminal.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn added(&mut self, line: &str) -> io::Result<()> {
+        self.change("+", "32", line)
+    }
+
+    fn change(&mut self, sign: &str, colour: &str, line: &str) -> io::Result<()> {
+        if self.data_is_terminal {
+            self.line(format_args!("\x1b[{colour}m{sign} {}\x1b[0m", harmless(line)))
+        } else {
+            self.line(format_args!("{sign} {line}"))
+        }
+    }
+
     /// Prints what the server said, in a format for machines.
     ///
     /// # Errors

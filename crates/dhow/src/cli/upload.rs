@@ -149,12 +149,6 @@ fn outcome(
         .hint("its own log tells why; nothing was deployed"))
 }
 
-/// Asks the server whether it would take `function`, whose code it holds.
-pub(super) fn rehearse(function: &Function, client: &Client) -> Result<(), CommandError> {
-    client.rehearse(&function.name, &native::encode(function))?;
-    Ok(())
-}
-
 /// Puts `function`, whose code the server holds, in force.
 pub(super) fn put_in_force(
     function: &Function,
@@ -162,8 +156,15 @@ pub(super) fn put_in_force(
     output: &mut Output,
 ) -> Result<(), CommandError> {
     let status = client.deploy(&function.name, &native::encode(function))?.read;
-    let FunctionStatus { revision, abi, url, .. } = status;
-    output.note(format_args!("{}: revision {revision}, {abi}", short_name(&function.name)));
+    let FunctionStatus { revision, abi, url, traffic, .. } = status;
+    let shown = short_name(&function.name);
+    output.note(format_args!("{shown}: revision {revision}, {abi}"));
+    if !traffic.is_empty() && traffic.iter().all(|share| share.revision != revision) {
+        output.note(format_args!(
+            "{shown}: calls are split by weight, and revision {revision} has none: \
+             `dhow traffic {shown} {revision}=WEIGHT …` gives it some, --clear all"
+        ));
+    }
     output.line(url)?;
     Ok(())
 }

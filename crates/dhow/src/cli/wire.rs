@@ -25,7 +25,7 @@ pub struct FunctionStatus {
     pub namespace: String,
     /// Where it is called.
     pub url: String,
-    /// The number of the revision that answers.
+    /// The number of the revision in force.
     pub revision: u64,
     /// How its code is called.
     pub abi: String,
@@ -40,6 +40,15 @@ pub struct FunctionStatus {
     /// When that revision came to be.
     #[serde(default)]
     pub deployed: String,
+    /// Where that revision came from, when not from a deploy.
+    #[serde(default)]
+    pub rolled_back: Option<RolledBackStatus>,
+    /// The weights that calls are split by; none is no split.
+    #[serde(default)]
+    pub traffic: Vec<ShareStatus>,
+    /// A manifest that deploys the same again.
+    #[serde(default)]
+    pub manifest: Value,
     /// Ways to it besides its URL.
     #[serde(default)]
     pub routes: Vec<RouteStatus>,
@@ -55,6 +64,57 @@ pub struct FunctionStatus {
     /// Those of them that the platform ended.
     #[serde(default)]
     pub failures: u64,
+}
+
+/// A change of the revision in force to one that was deployed earlier.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RolledBackStatus {
+    /// The revision that was in force before.
+    pub from: u64,
+    /// When.
+    #[serde(default)]
+    pub at: String,
+}
+
+/// A revision's part of the calls.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ShareStatus {
+    /// Which revision.
+    pub revision: u64,
+    /// How much, of the sum of all weights.
+    pub weight: u32,
+}
+
+/// A revision that is kept.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RevisionStatus {
+    /// Its number.
+    pub revision: u64,
+    /// Whether it is the one in force.
+    #[serde(default)]
+    pub current: bool,
+    /// Its part of the calls, where they are split.
+    #[serde(default)]
+    pub weight: Option<u32>,
+    /// When it came to be.
+    #[serde(default)]
+    pub deployed: String,
+    /// Calls that have ended since the server started.
+    #[serde(default)]
+    pub calls: u64,
+    /// Those of them that the platform ended.
+    #[serde(default)]
+    pub failures: u64,
+    /// How its code is called.
+    pub abi: String,
+    /// Its code.
+    pub digest: String,
+    /// The file name that its code came under.
+    #[serde(default)]
+    pub program: String,
+    /// The manifest's `spec`, without routes.
+    #[serde(default)]
+    pub spec: Value,
 }
 
 /// One declared way to a function.

@@ -36,28 +36,17 @@ async fn functions_are_listed_by_namespace() {
 #[tokio::test]
 async fn a_function_that_is_not_there_is_named() {
     let rig = Rig::new().await;
-    for (method, below) in
-        [("GET", ""), ("DELETE", ""), ("GET", "/revisions"), ("GET", "/outcomes"), ("GET", "/logs")]
-    {
+    for (method, below) in [
+        ("GET", ""),
+        ("DELETE", ""),
+        ("GET", "/revisions"),
+        ("POST", "/rollback"),
+        ("DELETE", "/traffic"),
+        ("GET", "/outcomes"),
+        ("GET", "/logs"),
+    ] {
         let (status, problem) = rig.json(method, &format!("{}{below}", path("hello")), "").await;
         assert_eq!((status.as_u16(), &problem["reason"]), (404, &json!("not-found")), "{below}");
         assert!(problem["error"].as_str().unwrap().contains("`hello`"), "{problem}");
     }
-}
-
-#[tokio::test]
-async fn revisions_are_told_newest_first() {
-    let rig = Rig::new().await;
-    deploy(&rig, "default", "hello").await;
-    deploy(&rig, "default", "hello").await;
-    let (_, list) = rig.json("GET", &format!("{}/revisions", path("hello")), "").await;
-    let numbers: Vec<_> = list["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|item| (item["revision"].as_u64().unwrap(), item["current"].as_bool().unwrap()))
-        .collect();
-    assert_eq!(numbers, [(2, true), (1, false)]);
-    assert_eq!(list["items"][0]["spec"]["limits"]["timeout"], "30s");
-    assert_eq!(list["items"][0]["spec"].get("routes"), None);
 }

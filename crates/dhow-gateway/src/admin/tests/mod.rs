@@ -10,6 +10,7 @@ mod functions;
 mod images;
 mod observed;
 mod queue;
+mod revisions;
 mod rig;
 mod secrets;
 mod server;

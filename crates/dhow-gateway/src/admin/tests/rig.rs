@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dhow_core::abi::Abi;
 use dhow_core::digest::Digest;
-use dhow_core::function::{Deployed, ImageSource, Revision, Source};
+use dhow_core::function::{Deployed, ImageSource, Kept, Revision, RolledBack, Source};
 use dhow_core::name::{FunctionName, Label};
 use dhow_core::plan::routes;
 use dhow_core::ports::{
@@ -21,6 +21,7 @@ use dhow_core::ports::{
 };
 use dhow_core::secret::{Secret, SecretName, SecretSummary};
 use dhow_core::token::Token;
+use dhow_core::traffic::{Share, Traffic, Weighted};
 use futures_util::StreamExt as _;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -180,6 +181,11 @@ impl Rig {
         digest
     }
 
+    /// Takes away a module that was held.
+    pub(super) fn lose(&self, digest: &Digest) {
+        assert!(self.intake.verdicts.lock().remove(digest).is_some());
+    }
+
     /// A module that is held, and why it is refused.
     pub(super) fn refused_module(&self, reason: &'static str) -> Digest {
         let digest = Digest::from_bytes([self.intake.verdicts.lock().len() as u8 + 1; 32]);
@@ -257,9 +263,39 @@ impl Lines {
 #[derive(Default)]
 pub(super) struct FakeCatalog {
     snapshot: Mutex<Arc<Snapshot>>,
-    revisions: Mutex<HashMap<FunctionName, Vec<Arc<Revision>>>>,
+    revisions: Mutex<HashMap<FunctionName, Vec<Kept>>>,
     /// What the next write fails with.
     pub(super) failure: Mutex<Option<CatalogError>>,
+}
+
+impl FakeCatalog {
+    fn kept(&self, name: &FunctionName, number: u64) -> Result<Kept, CatalogError> {
+        let revisions = self.revisions.lock();
+        let kept = revisions.get(name).ok_or_else(|| CatalogError::NotFound(name.clone()))?;
+        let found = kept.iter().find(|one| one.revision.number == number).cloned();
+        found.ok_or_else(|| CatalogError::NoRevision {
+            function: name.clone(),
+            number,
+            kept: kept.iter().rev().map(|one| one.revision.number).collect(),
+        })
+    }
+
+    fn change(
+        &self,
+        name: &FunctionName,
+        change: impl FnOnce(&mut Deployed),
+    ) -> Result<Deployed, CatalogError> {
+        let mut snapshot = Snapshot::clone(&self.snapshot());
+        snapshot.version += 1;
+        let place = snapshot.functions.iter().position(|one| one.name == *name);
+        let place = place.ok_or_else(|| CatalogError::NotFound(name.clone()))?;
+        let deployed = Arc::make_mut(&mut snapshot.functions[place]);
+        change(deployed);
+        deployed.version = snapshot.version;
+        let changed = deployed.clone();
+        *self.snapshot.lock() = Arc::new(snapshot);
+        Ok(changed)
+    }
 }
 
 impl Catalog for FakeCatalog {
@@ -290,11 +326,16 @@ impl Catalog for FakeCatalog {
                 abi: new.abi,
                 template: new.function.template,
             });
-            revisions.insert(0, Arc::clone(&revision));
+            let kept = Kept { revision: Arc::clone(&revision), deployed_ms: Some(new.now_ms) };
+            revisions.insert(0, kept);
+            let before = snapshot.functions.iter().find(|other| other.name == name);
+            let split = before.map(|before| before.split.clone()).unwrap_or_default();
             snapshot.version += 1;
             let deployed = Deployed {
                 name: name.clone(),
                 revision,
+                split,
+                rolled_back: None,
                 routes: new.function.routes,
                 version: snapshot.version,
                 deployed_ms: new.now_ms,
@@ -321,10 +362,41 @@ impl Catalog for FakeCatalog {
         })
     }
 
-    fn revisions(
+    fn roll_back(
         &self,
         name: FunctionName,
-    ) -> BoxFuture<'_, Result<Vec<Arc<Revision>>, CatalogError>> {
+        to: u64,
+        now_ms: u64,
+    ) -> BoxFuture<'_, Result<Deployed, CatalogError>> {
+        Box::pin(async move {
+            let Kept { revision, deployed_ms } = self.kept(&name, to)?;
+            self.change(&name, |deployed| {
+                let from = deployed.revision.number;
+                deployed.rolled_back = Some(RolledBack { from, at_ms: now_ms });
+                deployed.revision = revision;
+                deployed.deployed_ms = deployed_ms.unwrap();
+                deployed.split = vec![];
+            })
+        })
+    }
+
+    fn split(
+        &self,
+        name: FunctionName,
+        traffic: Traffic,
+    ) -> BoxFuture<'_, Result<Deployed, CatalogError>> {
+        Box::pin(async move {
+            let weighted = |share: &Share| {
+                let Kept { revision, .. } = self.kept(&name, share.revision)?;
+                Ok(Weighted { revision, weight: share.weight })
+            };
+            let split =
+                traffic.shares().iter().map(weighted).collect::<Result<_, CatalogError>>()?;
+            self.change(&name, |deployed| deployed.split = split)
+        })
+    }
+
+    fn revisions(&self, name: FunctionName) -> BoxFuture<'_, Result<Vec<Kept>, CatalogError>> {
         let found = self.revisions.lock().get(&name).cloned();
         Box::pin(async move { found.ok_or(CatalogError::NotFound(name)) })
     }

@@ -13,5 +13,6 @@ mod format;
 mod images;
 mod metrics;
 mod protocol;
+mod revisions;
 mod tls;
 mod upgrade;

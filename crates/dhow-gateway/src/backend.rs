@@ -16,8 +16,8 @@ pub struct Endpoint<I: Invoke> {
     pub revision: Arc<Revision>,
 }
 
-/// Who answers a function's calls.
-pub(crate) enum Backend<I: Invoke> {
+/// Who answers a function's calls. Cheap to clone.
+pub enum Backend<I: Invoke> {
     /// Always the same revision.
     One(Arc<Endpoint<I>>),
     /// Several by turns.
@@ -26,7 +26,7 @@ pub(crate) enum Backend<I: Invoke> {
 
 /// Revisions that take turns. As many calls as the weights add up to, in whatever order and from
 /// whatever threads they come, are shared out exactly as the weights say.
-pub(crate) struct Split<I: Invoke> {
+pub struct Split<I: Invoke> {
     endpoints: Vec<Arc<Endpoint<I>>>,
     weights: Vec<u32>,
     rotation: Rotation,
@@ -69,12 +69,24 @@ impl<I: Invoke> Backend<I> {
 
     /// The revision for the next call.
     #[inline]
-    pub(crate) fn next(&self) -> Arc<Endpoint<I>> {
+    pub fn next(self) -> Arc<Endpoint<I>> {
         match self {
-            Self::One(endpoint) => endpoint.clone(),
+            Self::One(endpoint) => endpoint,
             Self::Split(split) => {
                 let turn = split.next.fetch_add(1, Relaxed);
                 split.endpoints[split.rotation.at(turn)].clone()
+            }
+        }
+    }
+
+    /// The revision that gets the most calls, for what is no call: no turn is taken.
+    pub fn main(&self) -> &Endpoint<I> {
+        match self {
+            Self::One(endpoint) => endpoint,
+            Self::Split(split) => {
+                let weighted = split.weights.iter().zip(&split.endpoints);
+                let most = weighted.rev().max_by_key(|(weight, _)| **weight);
+                most.map(|(_, endpoint)| endpoint).expect("a split has several revisions")
             }
         }
     }
@@ -177,7 +189,7 @@ mod tests {
     fn shares(backend: &Backend<Targets>, calls: usize) -> BTreeMap<u64, usize> {
         let mut shares = BTreeMap::new();
         for _ in 0..calls {
-            *shares.entry(backend.next().revision.number).or_default() += 1;
+            *shares.entry(backend.clone().next().revision.number).or_default() += 1;
         }
         shares
     }
@@ -207,6 +219,18 @@ mod tests {
             }
         });
         assert_eq!(sum, BTreeMap::from([(1, 7000), (2, 2000), (3, 1000)]));
+    }
+
+    #[test]
+    fn a_look_takes_no_turn() {
+        let backend = Backend::new(&Targets::default(), &function(2, &[(1, 1), (2, 1)]), None);
+        let looked_at = |_| {
+            assert_eq!(backend.main().revision.number, 1);
+            backend.clone().next().revision.number
+        };
+        assert_eq!((0..6).map(looked_at).collect::<Vec<_>>(), [1, 2, 1, 2, 1, 2]);
+        let backend = Backend::new(&Targets::default(), &function(2, &[(1, 1), (2, 2)]), None);
+        assert_eq!(backend.main().revision.number, 2);
     }
 
     #[test]

@@ -92,8 +92,8 @@ impl<I: Invoke> Gateway<I> {
             self.metrics.refused(failure.reason);
             return answer::failure(&failure, Some(id));
         }
-        let (endpoint, script_name) = match self.find(&request) {
-            Lookup::Found(endpoint, script_name) => (endpoint, script_name),
+        let (backend, script_name) = match self.find(&request) {
+            Lookup::Found(backend, script_name) => (backend, script_name),
             Lookup::MethodNotAllowed(allowed) => {
                 self.metrics.refused(Reason::MethodNotAllowed);
                 return answer::method_not_allowed(&allowed, id);
@@ -105,11 +105,13 @@ impl<I: Invoke> Gateway<I> {
         }
         forward(request.headers_mut(), ends, &full_uri);
         if is_async {
-            let revision = &endpoint.revision;
+            // Whose turn it is will be seen when the call is made.
+            let revision = &backend.main().revision;
             let full_uri = origin_form(full_uri);
             let later = Later { id, revision, script_name, full_uri, ends, stall: self.body_stall };
             return self.later.take(request, later, &self.metrics).await;
         }
+        let endpoint = backend.next();
         let cap = endpoint.revision.template.limits.request_body;
         let (head, body) = request.into_parts();
         let answered = match RequestBody::new(body, cap, self.body_stall) {
@@ -145,7 +147,7 @@ impl<I: Invoke> Gateway<I> {
             let name = rest.split_once('/').map_or(rest, |(name, _)| name);
             let base = &path[..FUNCTION.len() + name.len()];
             return match self.table.by_name(name) {
-                Some(endpoint) => Lookup::Found(endpoint, base.to_owned()),
+                Some(backend) => Lookup::Found(backend, base.to_owned()),
                 None => Lookup::None,
             };
         }

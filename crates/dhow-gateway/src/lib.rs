@@ -6,7 +6,7 @@
 
 pub mod admin;
 pub mod asynchronous;
-mod backend;
+pub mod backend;
 pub mod gateway;
 pub mod logs;
 pub mod metrics;

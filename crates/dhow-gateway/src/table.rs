@@ -13,12 +13,10 @@ use tokio::sync::watch;
 
 use crate::backend::Backend;
 
-pub use crate::backend::Endpoint;
-
 /// What a request is for.
 pub enum Lookup<I: Invoke> {
     /// A function, by a declared route; the base is the route without its `/*`.
-    Found(Arc<Endpoint<I>>, String),
+    Found(Backend<I>, String),
     /// A route for these methods only.
     MethodNotAllowed(Vec<Method>),
     /// Nothing.
@@ -84,17 +82,16 @@ impl<I: Invoke> Table<I> {
         drop(applied.wait_for(|now| *now >= version).await);
     }
 
-    /// The revision for the next call of the function `NAME` or `NAME.NAMESPACE`. Every lookup
-    /// is taken for a call where calls are split by weight.
-    pub fn by_name(&self, name: &str) -> Option<Arc<Endpoint<I>>> {
+    /// Who answers the function called `NAME` or `NAME.NAMESPACE`.
+    pub fn by_name(&self, name: &str) -> Option<Backend<I>> {
         let current: Guard<_> = self.current.load();
-        current.by_name.get(name).map(Backend::next)
+        current.by_name.get(name).cloned()
     }
 
-    /// The revision for the next call of the function that a declared route leads to.
+    /// Who answers the function that a declared route leads to.
     pub fn by_route(&self, host: Option<&str>, method: &Method, path: &str) -> Lookup<I> {
         match self.current.load().routes.find(host, method, path) {
-            Match::Found { target, base } => Lookup::Found(target.next(), base.to_owned()),
+            Match::Found { target, base } => Lookup::Found(target.clone(), base.to_owned()),
             Match::MethodNotAllowed(methods) => Lookup::MethodNotAllowed(methods),
             Match::None => Lookup::None,
         }

@@ -48,7 +48,8 @@ impl Client {
     fn work(&mut self, admin: &str, digests: &[String]) {
         let api = Api::new(admin);
         loop {
-            let name = self.name(self.rng.usize(..FUNCTIONS));
+            let function = self.rng.usize(..FUNCTIONS);
+            let name = self.name(function);
             let operation = self.choose(&name);
             let next = self.model.apply(&name, &operation);
             let (method, path, body) = self.request(&name, &operation, digests);
@@ -76,7 +77,7 @@ impl Client {
         let known: Vec<u64> =
             function.map(|one| one.revisions.keys().copied().collect()).unwrap_or_default();
         // Sometimes one that is not there, or no longer.
-        let mut revision = |rng: &mut Rng| match known.len() {
+        let revision = |rng: &mut Rng| match known.len() {
             0 => rng.u64(..5),
             _ if rng.u8(..8) == 0 => known[0] + rng.u64(..9) - 1,
             count => known[rng.usize(..count)],
@@ -209,9 +210,8 @@ fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     let keep = keep.each_ref().map(String::as_str);
     let server = Server::with(&keep);
     let api = Api::new(&server.admin);
-    let digests: Vec<_> = (0..MODULES)
-        .map(|index| api.upload(module(answer_of(index).trim()).as_bytes()))
-        .collect();
+    let digests: Vec<_> =
+        (0..MODULES).map(|index| api.upload(module(answer_of(index).trim()).as_bytes())).collect();
     let mut folder = server.kill();
 
     for kill in 0..number("DHOW_KILLS").unwrap_or(KILLS) {

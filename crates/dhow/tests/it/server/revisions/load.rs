@@ -61,7 +61,8 @@ impl Versions {
                 }
                 3 => {
                     let shares = [(last, 3), (last - 1, 1)];
-                    let shares = weights(shares.iter().map(|(revision, weight)| (revision, weight)));
+                    let shares =
+                        weights(shares.iter().map(|(revision, weight)| (revision, weight)));
                     api.ok("PUT", &path(self.name, "/traffic"), &shares);
                     continue;
                 }
@@ -125,7 +126,8 @@ fn no_call_fails_while_revisions_come_and_go() {
             let (server, done) = (&server, &done);
             scope.spawn(move || versions.change(server, &Api::new(&server.admin), done))
         });
-        let changed: Vec<_> = changers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        let changed: Vec<_> =
+            changers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         stop.store(true, Relaxed);
         for ended in clients.into_iter().map(std::thread::ScopedJoinHandle::join).chain(changed) {
             ended.unwrap();

@@ -52,7 +52,8 @@ impl Model {
             Operation::RollBack { to } => next.functions.get_mut(name)?.roll_back(*to)?,
             Operation::Split(weights) => {
                 let function = next.functions.get_mut(name)?;
-                let known = weights.keys().all(|revision| function.revisions.contains_key(revision));
+                let known =
+                    weights.keys().all(|revision| function.revisions.contains_key(revision));
                 if !known || weights.values().all(|weight| *weight == 0) {
                     return None;
                 }

@@ -65,7 +65,10 @@ fn a_rollback_is_effective_at_once_told_and_durable() {
 
     // The next deploy is none of the old ones, and no rollback.
     deploy(&server, 3, &[]);
-    assert_eq!((says(&server).as_str(), server.ok(&["versions", "f", "-o", "name"]).as_str()), ("v3", "4\n3\n2\n1\n"));
+    assert_eq!(
+        (says(&server).as_str(), server.ok(&["versions", "f", "-o", "name"]).as_str()),
+        ("v3", "4\n3\n2\n1\n")
+    );
     assert!(!server.ok(&["describe", "f"]).contains("rolled back"));
 }
 

@@ -165,6 +165,7 @@ mod tests {
             function: FunctionName::parse("a").unwrap(),
             number,
             digest: Digest::from_bytes([7; 32]),
+            image: None,
             program: "a.wasm".to_owned(),
             abi: Abi::Http,
             template: Template::default(),

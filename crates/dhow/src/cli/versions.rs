@@ -16,10 +16,12 @@ pub struct Args {
     pub output: Format,
 }
 
-const HEAD: [&str; 8] =
-    ["REVISION", "CURRENT", "WEIGHT", "DEPLOYED", "ABI", "CALLS", "FAILURES", "DIGEST"];
-const WIDE_HEAD: [&str; 9] =
-    ["REVISION", "CURRENT", "WEIGHT", "DEPLOYED", "ABI", "CALLS", "FAILURES", "DIGEST", "PROGRAM"];
+const HEAD: [&str; 9] =
+    ["REVISION", "CURRENT", "WEIGHT", "DEPLOYED", "ABI", "CALLS", "FAILURES", "DIGEST", "IMAGE"];
+const WIDE_HEAD: [&str; 10] = [
+    "REVISION", "CURRENT", "WEIGHT", "DEPLOYED", "ABI", "CALLS", "FAILURES", "DIGEST", "IMAGE",
+    "PROGRAM",
+];
 
 /// Runs the command.
 ///
@@ -58,6 +60,7 @@ fn row(one: &RevisionStatus, digest: usize) -> Vec<String> {
         one.calls.to_string(),
         one.failures.to_string(),
         one.digest.chars().take(digest).collect(),
+        or_none(one.image.as_deref().unwrap_or_default()),
     ]
 }
 
@@ -78,19 +81,22 @@ mod tests {
         let one: RevisionStatus = serde_json::from_value(json!({
             "revision": 3, "current": true, "weight": 9, "deployed": "now", "abi": "http",
             "calls": 20, "failures": 2, "digest": format!("sha256:{}", "a".repeat(64)),
-            "program": "a.wasm", "spec": {},
+            "image": "r/a@b", "program": "a.wasm", "spec": {},
         }))
         .unwrap();
         let cells = row(&one, 19);
-        assert_eq!(cells, ["3", "*", "9", "now", "http", "20", "2", "sha256:aaaaaaaaaaaa"]);
+        assert_eq!(
+            cells,
+            ["3", "*", "9", "now", "http", "20", "2", "sha256:aaaaaaaaaaaa", "r/a@b"]
+        );
         assert_eq!(cells.len(), HEAD.len());
         let wide = wide_row(&one);
-        assert_eq!(wide[7..], [one.digest.as_str(), "a.wasm"]);
-        assert_eq!((wide.len(), &WIDE_HEAD[..8]), (WIDE_HEAD.len(), &HEAD[..]));
+        assert_eq!(wide[7..], [one.digest.as_str(), "r/a@b", "a.wasm"]);
+        assert_eq!((wide.len(), &WIDE_HEAD[..9]), (WIDE_HEAD.len(), &HEAD[..]));
         let bare: RevisionStatus = serde_json::from_value(json!({
             "revision": 1, "current": false, "abi": "http", "digest": "sha256:00",
         }))
         .unwrap();
-        assert_eq!(row(&bare, 19), ["1", "", "-", "-", "http", "0", "0", "sha256:00"]);
+        assert_eq!(row(&bare, 19), ["1", "", "-", "-", "http", "0", "0", "sha256:00", "-"]);
     }
 }

@@ -109,6 +109,9 @@ pub struct RevisionStatus {
     pub abi: String,
     /// Its code.
     pub digest: String,
+    /// The image that its code came from, by digest.
+    #[serde(default)]
+    pub image: Option<String>,
     /// The file name that its code came under.
     #[serde(default)]
     pub program: String,

@@ -1,5 +1,6 @@
 //! A request's body: bounded in size, and in how long it may pause.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,11 +10,18 @@ use bytes::Bytes;
 use dhow_core::outcome::{Failure, Reason};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
 
-/// A body as it comes in.
+/// Bytes that are read of a body which was given up before its end. One that is longer costs its
+/// connection.
+const DISCARD: usize = 64 << 10;
+
+/// A body as it comes in. What its reader leaves is read in the background, if it is little: else
+/// hyper would close the connection under the client's next request, which is then lost.
 pub struct RequestBody {
-    body: Incoming,
+    /// `None` once it has ended, or is left.
+    body: Option<Incoming>,
     cap: u64,
     left: u64,
     stall: Duration,
@@ -31,7 +39,7 @@ impl RequestBody {
         if body.size_hint().lower() > cap {
             return Err(too_large(cap));
         }
-        Ok(Self { body, cap, left: cap, stall, timer: None })
+        Ok(Self { body: Some(body), cap, left: cap, stall, timer: None })
     }
 }
 
@@ -44,9 +52,13 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = &mut *self;
-        match Pin::new(&mut this.body).poll_frame(cx) {
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        match Pin::new(body).poll_frame(cx) {
             Poll::Ready(frame) => {
                 this.timer = None;
+                if !matches!(frame, Some(Ok(_))) {
+                    this.body = None;
+                }
                 Poll::Ready(frame.map(|frame| match frame {
                     Ok(frame) => {
                         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -71,11 +83,34 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let left = self.body.take().filter(|body| !body.is_end_stream());
+        let Some(body) = left.filter(|body| body.size_hint().lower() <= DISCARD as u64) else {
+            return;
+        };
+        if let Ok(runtime) = Handle::try_current() {
+            // Ended or not: the connection goes on, or is closed by hyper.
+            runtime.spawn(tokio::time::timeout(self.stall, discard(body)));
+        }
+    }
+}
+
+/// Reads the rest of a small body. Dropping it before its end closes its connection.
+async fn discard(mut body: Incoming) {
+    let mut read = 0;
+    while read <= DISCARD
+        && let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
+    {
+        read += frame.data_ref().map_or(0, Bytes::len);
     }
 }
 

@@ -92,6 +92,28 @@ async fn a_small_body_that_nobody_reads_costs_no_connection() {
 }
 
 #[tokio::test]
+async fn a_small_body_that_comes_after_its_answer_costs_no_connection() {
+    let rig = Rig::new(config());
+    let mut stream = rig.connect().await;
+    for (head, body) in [
+        ("content-length: 3", "abc"),
+        ("transfer-encoding: chunked", "3\r\nabc\r\n0\r\n\r\n"),
+        ("content-length: 3", "abc"),
+    ] {
+        let ask = format!("POST /ignore HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await.expect("to be read");
+        let answer = up_to(&mut stream, "ignored\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        stream.write_all(body.as_bytes()).await.expect("to be read");
+    }
+    // One that is large does.
+    let ask = b"POST /ignore HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n";
+    stream.write_all(ask).await.expect("to be read");
+    assert!(to_end(&mut stream).await.ends_with("ignored\n"));
+}
+
+#[tokio::test]
 async fn a_malformed_body_is_a_bad_request() {
     let rig = Rig::new(config());
     let answer =

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::abi::{Abi, Io};
+use crate::access::Access;
 use crate::digest::Digest;
 use crate::limits::{self, Limits};
 use crate::name::{FunctionName, Label};
@@ -24,6 +25,8 @@ pub struct Function {
     pub template: Template,
     /// Ways to it besides `/function/NAME`.
     pub routes: Vec<Route>,
+    /// What stands before it.
+    pub access: Access,
 }
 
 /// Where a function's code comes from.
@@ -113,6 +116,8 @@ pub struct Deployed {
     pub rolled_back: Option<RolledBack>,
     /// Ways to it besides `/function/NAME`.
     pub routes: Vec<Route>,
+    /// What stands before it, if anything does. The function's, not the revision's.
+    pub access: Option<Arc<Access>>,
     /// Changes with every write of this record; opaque to readers.
     pub version: u64,
     /// When the revision came to be, milliseconds since 1970; 0 when that is not known.

@@ -5,6 +5,7 @@
 //! Start with [`function`] for the nouns, [`plan`] for the decisions, [`ports`] for the seams.
 
 pub mod abi;
+pub mod access;
 pub mod call;
 pub mod digest;
 pub mod function;

@@ -43,11 +43,23 @@ pub enum Reason {
     Cancelled,
     /// The caller sent its request too slowly.
     RequestTimeout,
+    /// The function asks who calls, and the caller did not show it.
+    Unauthorized,
+    /// The caller showed who they are, and that is not enough.
+    Forbidden,
+    /// Calls come more often than the function's `rateLimit` allows.
+    RateLimit,
+    /// The namespace has as many calls in flight as its quota allows.
+    QuotaCalls,
+    /// The namespace has used more CPU than its quota allows.
+    QuotaCpu,
+    /// The namespace's instances hold as much memory as its quota allows.
+    QuotaMemory,
 }
 
 impl Reason {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 22] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::BadRequest,
@@ -64,6 +76,12 @@ impl Reason {
         Self::StorageFull,
         Self::Cancelled,
         Self::RequestTimeout,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::RateLimit,
+        Self::QuotaCalls,
+        Self::QuotaCpu,
+        Self::QuotaMemory,
     ];
 
     /// The stable short name.
@@ -85,6 +103,12 @@ impl Reason {
             Self::StorageFull => "storage-full",
             Self::Cancelled => "cancelled",
             Self::RequestTimeout => "request-timeout",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::RateLimit => "rate-limit",
+            Self::QuotaCalls => "quota-calls",
+            Self::QuotaCpu => "quota-cpu",
+            Self::QuotaMemory => "quota-memory",
         }
     }
 
@@ -95,8 +119,14 @@ impl Reason {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Concurrency => StatusCode::TOO_MANY_REQUESTS,
-            Self::Overloaded | Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Concurrency | Self::RateLimit | Self::QuotaCalls | Self::QuotaCpu => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Overloaded | Self::NotReady | Self::QuotaMemory => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::WallTime | Self::CpuTime => StatusCode::GATEWAY_TIMEOUT,
             Self::Trap | Self::Memory | Self::GuestExit => StatusCode::INTERNAL_SERVER_ERROR,
             Self::BadResponse => StatusCode::BAD_GATEWAY,
@@ -126,6 +156,12 @@ impl Reason {
             Self::StorageFull => "free disk space under the data folder",
             Self::Cancelled => "the caller closed the connection before the answer",
             Self::RequestTimeout => "send the request faster",
+            Self::Unauthorized => "send what the error names; whoever owns the function gives it",
+            Self::Forbidden => "ask whoever gave you the token for one with this scope",
+            Self::RateLimit => "retry after the seconds in Retry-After, or raise rateLimit",
+            Self::QuotaCalls | Self::QuotaCpu | Self::QuotaMemory => {
+                "retry later, or raise the namespace's quota; `dhow quota list` shows it"
+            }
         }
     }
 }

@@ -21,10 +21,9 @@ use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 
-use crate::backend::Backend;
 use crate::gateway::of_guest;
 use crate::metrics::Metrics;
-use crate::table::Table;
+use crate::table::{Entry, Table};
 
 /// How a client says that it does not wait (RFC 7240).
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -226,7 +225,7 @@ impl<I: Invoke> Dispatch for Redispatch<I> {
             let message = format!("there is no function `{function}` any more");
             Failure::new(Reason::NotFound, message)
         };
-        let endpoint = found.map(Backend::next).ok_or_else(missing);
+        let endpoint = found.map(|entry| entry.backend.next()).ok_or_else(missing);
         Box::pin(async move {
             let endpoint = endpoint?;
             let CallHead { method, uri, full_uri, script_name, headers, peer, local } = head;
@@ -244,7 +243,9 @@ impl<I: Invoke> Dispatch for Redispatch<I> {
 
     fn retry(&self, function: &FunctionName) -> RetryPolicy {
         let found = self.table.by_name(&function.to_string());
-        found.map(|one| one.main().revision.template.asynchronous.retry.clone()).unwrap_or_default()
+        let retry =
+            |entry: Entry<I>| entry.backend.main().revision.template.asynchronous.retry.clone();
+        found.map(retry).unwrap_or_default()
     }
 }
 

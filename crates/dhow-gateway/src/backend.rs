@@ -181,6 +181,7 @@ mod tests {
             split: split.iter().map(weighted).collect(),
             rolled_back: None,
             routes: vec![],
+            access: None,
             version: 1,
             deployed_ms: 1,
         }

@@ -16,12 +16,13 @@ use dhow_http::answer::{self, PlatformBody};
 use dhow_http::{Connection, RequestBody, Service, id};
 use http::header::{CONNECTION, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
 use crate::asynchronous::{self, Asynchronous, Later};
+use crate::guard::{Guard, cors};
 use crate::metrics::Metrics;
-use crate::table::{Lookup, Table};
+use crate::table::{Entry, Lookup, Table};
 
 /// The path below which every function has its own.
 pub(crate) const FUNCTION: &str = "/function/";
@@ -58,6 +59,17 @@ pub struct Gateway<I: Invoke> {
     later: Asynchronous,
 }
 
+/// A request whose function is found, and what is known of it besides.
+struct Admitted<I: Invoke> {
+    id: CallId,
+    entry: Entry<I>,
+    script_name: String,
+    full_uri: Uri,
+    ends: Connection,
+    received: Instant,
+    is_async: bool,
+}
+
 impl<I: Invoke> Gateway<I> {
     /// A gateway to the functions in `table`. `ready` is what `/readyz` says, `later` takes the
     /// calls that are answered later.
@@ -92,8 +104,13 @@ impl<I: Invoke> Gateway<I> {
             self.metrics.refused(failure.reason);
             return answer::failure(&failure, Some(id));
         }
-        let (backend, script_name) = match self.find(&request) {
-            Lookup::Found(backend, script_name) => (backend, script_name),
+        if let Some(method) = cors::preflight(request.method(), request.headers())
+            && let Some(response) = self.preflight(&request, &method)
+        {
+            return response;
+        }
+        let (entry, script_name) = match self.find(&request, request.method()) {
+            Lookup::Found(entry, script_name) => (entry, script_name),
             Lookup::MethodNotAllowed(allowed) => {
                 self.metrics.refused(Reason::MethodNotAllowed);
                 return answer::method_not_allowed(&allowed, id);
@@ -104,6 +121,49 @@ impl<I: Invoke> Gateway<I> {
             *request.uri_mut() = with_path(&full_uri, rest);
         }
         forward(request.headers_mut(), ends, &full_uri);
+        let admitted = Admitted { id, entry, script_name, full_uri, ends, received, is_async };
+        match admitted.entry.guard.clone() {
+            None => self.call(request, admitted).await,
+            // In a box, so that whoever asks for no guard has no room for one in their future.
+            Some(guard) => Box::pin(self.call_guarded(&guard, request, admitted)).await,
+        }
+    }
+
+    /// Calls a function for those whom its guard lets in.
+    async fn call_guarded(
+        &self,
+        guard: &Guard,
+        mut request: Request<Incoming>,
+        admitted: Admitted<I>,
+    ) -> Response<PlatformBody<I::Body>> {
+        let allowed = guard.cors().map(|cors| (cors, cors.allowed(request.headers())));
+        let entered = guard.enter(request.headers_mut(), admitted.ends.peer.ip()).await;
+        let mut response = match entered {
+            Ok(()) => self.call(request, admitted).await,
+            Err(refusal) => {
+                self.metrics.refused(refusal.failure.reason);
+                let mut response = answer::failure(&refusal.failure, Some(admitted.id));
+                for (name, value) in refusal.headers {
+                    response.headers_mut().insert(name, value);
+                }
+                response
+            }
+        };
+        // A page may read why it was refused, too.
+        if let Some((cors, allowed)) = allowed {
+            cors.dress(allowed, response.headers_mut());
+        }
+        response
+    }
+
+    /// Calls a function, now or later.
+    async fn call(
+        &self,
+        request: Request<Incoming>,
+        admitted: Admitted<I>,
+    ) -> Response<PlatformBody<I::Body>> {
+        let Admitted { id, entry, script_name, full_uri, ends, received, is_async } = admitted;
+        let backend = entry.backend;
         if is_async {
             // Whose turn it is will be seen when the call is made.
             let revision = &backend.main().revision;
@@ -137,7 +197,7 @@ impl<I: Invoke> Gateway<I> {
     }
 
     /// The function for a request: by its own path, else by a declared route.
-    fn find(&self, request: &Request<Incoming>) -> Lookup<I> {
+    fn find(&self, request: &Request<Incoming>, method: &Method) -> Lookup<I> {
         let path = request.uri().path();
         // No route, not even `/*`, takes what those who watch over this server ask.
         if path == HEALTH || path == READY {
@@ -147,7 +207,7 @@ impl<I: Invoke> Gateway<I> {
             let name = rest.split_once('/').map_or(rest, |(name, _)| name);
             let base = &path[..FUNCTION.len() + name.len()];
             return match self.table.by_name(name) {
-                Some(backend) => Lookup::Found(backend, base.to_owned()),
+                Some(entry) => Lookup::Found(entry, base.to_owned()),
                 None => Lookup::None,
             };
         }
@@ -155,7 +215,22 @@ impl<I: Invoke> Gateway<I> {
             Some(authority) => Some(authority.as_str()),
             None => request.headers().get(HOST).and_then(|host| host.to_str().ok()),
         };
-        self.table.by_route(host, request.method(), path)
+        self.table.by_route(host, method, path)
+    }
+
+    /// Answers a browser that asks whether a page may send a request with `method`, where the
+    /// function that it is for says which pages may; the others answer themselves.
+    fn preflight(
+        &self,
+        request: &Request<Incoming>,
+        method: &Method,
+    ) -> Option<Response<PlatformBody<I::Body>>> {
+        let Lookup::Found(entry, _) = self.find(request, method) else { return None };
+        let cors = entry.guard.as_ref()?.cors()?;
+        let mut response = Response::new(PlatformBody::Own(None));
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        cors.answer_preflight(cors.allowed(request.headers()), response.headers_mut());
+        Some(response)
     }
 
     /// Answers what no function answers.

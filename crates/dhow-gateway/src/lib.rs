@@ -8,6 +8,7 @@ pub mod admin;
 pub mod asynchronous;
 pub mod backend;
 pub mod gateway;
+pub mod guard;
 pub mod logs;
 pub mod metrics;
 pub mod observer;

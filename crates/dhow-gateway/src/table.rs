@@ -12,11 +12,20 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::backend::Backend;
+use crate::guard::{self, Guards};
+
+/// A function, ready to be called.
+pub struct Entry<I: Invoke> {
+    /// Who answers its calls.
+    pub backend: Backend<I>,
+    /// What stands before it, whoever answers; `None` is nothing.
+    pub guard: Option<Arc<guard::Guard>>,
+}
 
 /// What a request is for.
 pub enum Lookup<I: Invoke> {
     /// A function, by a declared route; the base is the route without its `/*`.
-    Found(Backend<I>, String),
+    Found(Entry<I>, String),
     /// A route for these methods only.
     MethodNotAllowed(Vec<Method>),
     /// Nothing.
@@ -26,6 +35,7 @@ pub enum Lookup<I: Invoke> {
 /// The functions in force.
 pub struct Table<I: Invoke> {
     current: ArcSwap<Current<I>>,
+    guards: Guards,
     /// Held while a snapshot is applied.
     applying: Mutex<()>,
     applied: watch::Sender<u64>,
@@ -33,24 +43,24 @@ pub struct Table<I: Invoke> {
 
 struct Current<I: Invoke> {
     /// By `NAME` for the default namespace and by `NAME.NAMESPACE` for every one.
-    by_name: HashMap<String, Backend<I>>,
-    routes: RouteTable<Backend<I>>,
+    by_name: HashMap<String, Entry<I>>,
+    routes: RouteTable<Entry<I>>,
     version: u64,
 }
 
-impl<I: Invoke> Default for Table<I> {
-    fn default() -> Self {
+impl<I: Invoke> Table<I> {
+    /// A table without functions, whose guards are made by `guards`.
+    pub fn new(guards: Guards) -> Self {
         let routes = RouteTable::new(std::iter::empty());
         let current = Current { by_name: HashMap::new(), routes, version: 0 };
         Self {
             current: ArcSwap::from_pointee(current),
+            guards,
             applying: Mutex::default(),
             applied: watch::Sender::new(0),
         }
     }
-}
 
-impl<I: Invoke> Table<I> {
     /// Puts a snapshot in force. A revision that was in force stays the same target: its calls in
     /// flight, its places and its loaded code go on.
     pub fn apply(&self, invoke: &I, snapshot: &Snapshot) {
@@ -63,12 +73,16 @@ impl<I: Invoke> Table<I> {
         let mut routes = Vec::with_capacity(snapshot.functions.len());
         for function in &snapshot.functions {
             let full = function.name.to_string();
-            let backend = Backend::new(invoke, function, before.by_name.get(&full));
-            routes.push((&function.routes[..], backend.clone()));
+            let old = before.by_name.get(&full);
+            let entry = Entry {
+                backend: Backend::new(invoke, function, old.map(|old| &old.backend)),
+                guard: self.guards.guard(function, old.and_then(|old| old.guard.as_ref())),
+            };
+            routes.push((&function.routes[..], entry.clone()));
             if function.name.namespace.as_str() == DEFAULT_NAMESPACE {
-                by_name.insert(function.name.name.as_str().to_owned(), backend.clone());
+                by_name.insert(function.name.name.as_str().to_owned(), entry.clone());
             }
-            by_name.insert(full, backend);
+            by_name.insert(full, entry);
         }
         let routes = RouteTable::new(routes.into_iter());
         self.current.store(Arc::new(Current { by_name, routes, version: snapshot.version }));
@@ -82,18 +96,24 @@ impl<I: Invoke> Table<I> {
         drop(applied.wait_for(|now| *now >= version).await);
     }
 
-    /// Who answers the function called `NAME` or `NAME.NAMESPACE`.
-    pub fn by_name(&self, name: &str) -> Option<Backend<I>> {
+    /// The function called `NAME` or `NAME.NAMESPACE`.
+    pub fn by_name(&self, name: &str) -> Option<Entry<I>> {
         let current: Guard<_> = self.current.load();
         current.by_name.get(name).cloned()
     }
 
-    /// Who answers the function that a declared route leads to.
+    /// The function that a declared route leads to.
     pub fn by_route(&self, host: Option<&str>, method: &Method, path: &str) -> Lookup<I> {
         match self.current.load().routes.find(host, method, path) {
             Match::Found { target, base } => Lookup::Found(target.clone(), base.to_owned()),
             Match::MethodNotAllowed(methods) => Lookup::MethodNotAllowed(methods),
             Match::None => Lookup::None,
         }
+    }
+}
+
+impl<I: Invoke> Clone for Entry<I> {
+    fn clone(&self) -> Self {
+        Self { backend: self.backend.clone(), guard: self.guard.clone() }
     }
 }

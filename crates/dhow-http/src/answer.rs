@@ -30,7 +30,16 @@ pub fn failure<B>(failure: &Failure, call: Option<CallId>) -> Response<PlatformB
     *response.status_mut() = reason.status();
     let headers = response.headers_mut();
     headers.insert(REASON, HeaderValue::from_static(reason.as_str()));
-    if matches!(reason, Reason::Overloaded | Reason::NotReady | Reason::Concurrency) {
+    let passes = matches!(
+        reason,
+        Reason::Overloaded
+            | Reason::NotReady
+            | Reason::Concurrency
+            | Reason::QuotaCalls
+            | Reason::QuotaCpu
+            | Reason::QuotaMemory
+    );
+    if passes {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     let body = match &failure.body {

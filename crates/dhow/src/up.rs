@@ -6,6 +6,7 @@ mod calls;
 mod doors;
 mod gate;
 mod handover;
+mod jwks;
 mod keeping;
 mod tls;
 
@@ -23,6 +24,7 @@ use dhow_engine::{Config as EngineConfig, Engine};
 use dhow_gateway::admin::{self, Admin, Ending};
 use dhow_gateway::asynchronous::Redispatch;
 use dhow_gateway::gateway::Gateway;
+use dhow_gateway::guard::{Guards, KeySets};
 use dhow_gateway::logs::{self, Logs};
 use dhow_gateway::metrics::{EngineFigures, Metrics};
 use dhow_gateway::observer::Observer;
@@ -227,10 +229,14 @@ async fn serve(args: &Args, data: &Path, output: &mut Output) -> Result<(), Comm
             .map_err(|error| failure(error).hint("fewer --instances need less address space"))?;
     show_engine(&metrics, engine.clone());
 
-    let table = Arc::new(Table::default());
-    table.apply(&engine, &catalog.snapshot());
     let keeping = Keeping::new(folder.clone(), catalog.clone());
     let stop = CancellationToken::new();
+    let addresses = Addresses::of(&ports)?;
+    let spoken = Spoken::open(&args.tls, &addresses, &stop)?;
+    let access = Access::open(args, &addresses, &folder, catalog.clone())?;
+    let guards = Guards::new(access.admin.clone(), KeySets::new(jwks::fetch()));
+    let table = Arc::new(Table::new(guards));
+    table.apply(&engine, &catalog.snapshot());
     tokio::spawn(stop.clone().run_until_cancelled_owned(follow(
         catalog.clone(),
         table.clone(),
@@ -250,10 +256,7 @@ async fn serve(args: &Args, data: &Path, output: &mut Output) -> Result<(), Comm
 
     // Not before the manifests of `--apply` are in force, unless there was a dhow before.
     let ready = Arc::new(AtomicBool::new(predecessor.is_some()));
-    let addresses = Addresses::of(&ports)?;
     let given = ports.given()?;
-    let spoken = Spoken::open(&args.tls, &addresses, &stop)?;
-    let access = Access::open(args, &addresses, &folder, catalog.clone())?;
     let redispatch = Arc::new(Redispatch::new(engine.clone(), table.clone()));
     let mut calls = Calls::new(&args.calls, data, &addresses, &metrics, redispatch);
     if predecessor.is_none() {

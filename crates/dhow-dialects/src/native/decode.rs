@@ -6,6 +6,7 @@ use dhow_core::limits::ARGS_AND_ENV;
 use dhow_core::name::{FunctionName, Label};
 use serde_json::Value;
 
+use super::access::access;
 use super::asynchronous;
 use super::limits::{limits, reuse};
 use super::routes::routes;
@@ -28,6 +29,9 @@ const SPEC: Known = Known {
         "reuse",
         "async",
         "routes",
+        "auth",
+        "cors",
+        "rateLimit",
         "placement",
     ],
     unsupported: &["secrets", "mounts", "network", "triggers", "scale"],
@@ -92,7 +96,8 @@ fn function(
     check_args_and_env(&spec, &template, problems);
     check_placement(&spec, problems);
     let routes = routes(&spec, problems);
-    Some(Function { name: name?, source: source?, abi, template, routes })
+    let access = access(&spec, problems);
+    Some(Function { name: name?, source: source?, abi, template, routes, access })
 }
 
 /// A document of another kind is refused for that alone: its fields are none of ours.

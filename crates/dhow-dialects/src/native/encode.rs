@@ -8,7 +8,7 @@ use dhow_core::route::Route;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{API_VERSION, KIND};
+use super::{API_VERSION, KIND, access};
 
 /// The document of `function`, which [`super::decode()`] reads as an equal one.
 ///
@@ -40,6 +40,7 @@ pub fn encode(function: &Function) -> Value {
     if !function.routes.is_empty() {
         spec["routes"] = function.routes.iter().map(route).collect();
     }
+    access::encode(&function.access, &mut spec);
     json!({
         "apiVersion": API_VERSION,
         "kind": KIND,

@@ -5,7 +5,10 @@
 //! `network`, `triggers`, `scale`, `placement: pod`, the ABIs `spin`, `actor` and
 //! `server`) is refused by name, never passed over.
 
+mod access;
 mod asynchronous;
+mod auth;
+mod cors;
 mod decode;
 mod encode;
 mod limits;

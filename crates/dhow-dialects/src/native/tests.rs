@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dhow_core::abi::{Abi, Io};
+use dhow_core::access::Access;
 use dhow_core::digest::Digest;
 use dhow_core::function::{Function, ImageSource, Reuse, Source, Template};
 use dhow_core::limits::{self, Bounds, Limits};
@@ -52,6 +53,7 @@ fn the_shortest_document_has_every_default() {
             abi: None,
             template: Template::default(),
             routes: vec![],
+            access: Access::default(),
         }
     );
 }
@@ -149,6 +151,7 @@ spec:
                 },
                 Route { host: None, path: "/files/*".to_owned(), methods: vec![] },
             ],
+            access: Access::default(),
         }
     );
 }
@@ -494,23 +497,27 @@ fn any_function() -> impl Strategy<Value = Function> {
         ),
         any_async(),
         any_routes(),
+        prop::sample::select(vec![Access::default(), super::access::tests::full()]),
     )
-        .prop_map(|(name, source, abi, io, args, env, limits, reuse, asynchronous, routes)| {
-            Function {
-                name: FunctionName::parse(&name).unwrap(),
-                source,
-                abi,
-                template: Template {
-                    io: if abi == Some(Abi::Http) { Io::default() } else { io },
-                    args,
-                    env: env.into_iter().collect(),
-                    limits,
-                    reuse: Reuse { calls: reuse.0, concurrent: reuse.1, idle: reuse.2 },
-                    asynchronous,
-                },
-                routes,
-            }
-        })
+        .prop_map(
+            |(name, source, abi, io, args, env, limits, reuse, asynchronous, routes, access)| {
+                Function {
+                    name: FunctionName::parse(&name).unwrap(),
+                    source,
+                    abi,
+                    template: Template {
+                        io: if abi == Some(Abi::Http) { Io::default() } else { io },
+                        args,
+                        env: env.into_iter().collect(),
+                        limits,
+                        reuse: Reuse { calls: reuse.0, concurrent: reuse.1, idle: reuse.2 },
+                        asynchronous,
+                    },
+                    routes,
+                    access,
+                }
+            },
+        )
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

@@ -110,6 +110,15 @@ impl Principal {
         self.grants.iter().any(|grant| grant.allows(scope, place))
     }
 
+    /// The name that functions are told.
+    pub(crate) fn client(&self) -> String {
+        match &self.who {
+            Who::Unasked => "anybody".to_owned(),
+            Who::Admin => ADMIN.to_owned(),
+            Who::Token(name) => format!("token:{name}"),
+        }
+    }
+
     /// Whether they may see what is in `namespace`.
     pub(crate) fn sees(&self, namespace: &Label) -> bool {
         self.may(Scope::Read, Place::Namespace(namespace))
@@ -237,7 +246,7 @@ pub fn fresh_secret() -> io::Result<String> {
 }
 
 /// What is kept of a secret.
-pub(crate) fn hash(secret: &str) -> Digest {
+pub(crate) fn hash(secret: impl AsRef<[u8]>) -> Digest {
     Digest::from_bytes(Sha256::digest(secret).into())
 }
 

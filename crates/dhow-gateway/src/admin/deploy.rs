@@ -206,7 +206,7 @@ fn check_routes(admin: &Admin, function: &Function) -> Result<(), CatalogError> 
 /// What a dry run would have made, without the number and the time that only a write gives.
 fn planned(new: NewRevision) -> Deployed {
     let NewRevision { function, digest, program, abi, now_ms: _ } = new;
-    let Function { name, source, abi: _, template, routes } = function;
+    let Function { name, source, abi: _, template, routes, access } = function;
     let image = match source {
         Source::Image(image) => Some(image),
         Source::Path(_) | Source::Blob { .. } => None,
@@ -219,6 +219,7 @@ fn planned(new: NewRevision) -> Deployed {
         split: vec![],
         rolled_back: None,
         routes,
+        access: access.shared(),
         version: 0,
         deployed_ms: 0,
     }

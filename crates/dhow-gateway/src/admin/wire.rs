@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dhow_core::abi::Abi;
+use dhow_core::access::Access;
 use dhow_core::function::{Deployed, Function, Kept, Revision, RolledBack, Source};
 use dhow_core::outcome::Outcome;
 use dhow_core::ports::{self, Progress, Pulled, Refusal, Stream, Transfer};
@@ -284,9 +285,10 @@ impl From<ApiError> for Problem {
 impl FunctionStatus {
     /// `deployed_ms` is 0 for what is not deployed.
     pub(super) fn new(deployed: &Deployed, counters: Counters, gateway_url: &str) -> Self {
-        let Deployed { name, revision, split, rolled_back, routes, version: _, deployed_ms } =
+        let Deployed { name, revision, split, rolled_back, routes, access, version: _, deployed_ms } =
             deployed;
-        let manifest = native::encode(&function(revision, routes.clone()));
+        let access = access.as_deref().cloned().unwrap_or_default();
+        let manifest = native::encode(&function(revision, routes.clone(), access));
         let suffix = match name.namespace.as_str() {
             dhow_core::name::DEFAULT_NAMESPACE => name.name.to_string(),
             _ => name.to_string(),
@@ -341,7 +343,7 @@ impl RevisionStatus {
     /// `counts` are its calls and those that failed.
     pub(super) fn new(kept: &Kept, of: &Deployed, (calls, failures): (u64, u64)) -> Self {
         let Kept { revision, deployed_ms } = kept;
-        let mut manifest = native::encode(&function(revision, vec![]));
+        let mut manifest = native::encode(&function(revision, vec![], Access::default()));
         let share = of.split.iter().find(|one| one.revision.number == revision.number);
         Self {
             revision: revision.number,
@@ -531,13 +533,20 @@ fn reference(revision: &Revision) -> Option<String> {
 }
 
 /// What would be deployed again as this revision.
-fn function(revision: &Revision, routes: Vec<Route>) -> Function {
+fn function(revision: &Revision, routes: Vec<Route>, access: Access) -> Function {
     let Revision { function, number: _, digest, image, program, abi, template } = revision;
     let source = match image {
         Some(image) => Source::Image(image.clone()),
         None => Source::Blob { digest: *digest, program: Some(program.clone()) },
     };
-    Function { name: function.clone(), source, abi: Some(*abi), template: template.clone(), routes }
+    Function {
+        name: function.clone(),
+        source,
+        abi: Some(*abi),
+        template: template.clone(),
+        routes,
+        access,
+    }
 }
 
 fn micros(duration: Duration) -> u64 {

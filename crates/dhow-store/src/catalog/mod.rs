@@ -203,7 +203,10 @@ impl Inner {
             template: new.function.template.clone(),
         };
         let same_revision = current.filter(|current| *current.revision == revision);
-        if let Some(current) = same_revision.filter(|same| same.routes == new.function.routes) {
+        if let Some(current) = same_revision.filter(|same| {
+            same.routes == new.function.routes
+                && same.access == new.function.access.clone().shared()
+        }) {
             return Ok(Deployed::clone(current));
         }
         let existing = before.functions.iter().map(|one| (&one.name, one.routes.as_slice()));

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use dhow_core::abi::Abi;
+use dhow_core::access::Access;
 use dhow_core::function::{Deployed, Function, Kept, Revision, RolledBack, Source};
 use dhow_core::traffic::{Share, Traffic, Weighted};
 use dhow_dialects::native;
@@ -64,6 +65,7 @@ impl FunctionRecord {
             split,
             rolled_back: self.rolled_back,
             routes: self.function.routes,
+            access: self.function.access.shared(),
             version: self.version,
             deployed_ms: self.deployed_ms,
         }
@@ -83,6 +85,7 @@ pub(super) fn encode_revision(revision: &Revision, told: Option<Abi>, now_ms: u6
         abi: told,
         template: revision.template.clone(),
         routes: vec![],
+        access: Access::default(),
     };
     json!({
         "abi": revision.abi.as_str(),

@@ -45,7 +45,13 @@ impl Inner {
             version: before.version + 1,
             traffic: Traffic::default(),
             rolled_back,
-            function: Function { routes: current.routes.clone(), ..said },
+            // What is the function's and not the revision's stays: its routes, and what stands before
+            // it, which a rollback must not take away.
+            function: Function {
+                routes: current.routes.clone(),
+                access: current.access.as_deref().cloned().unwrap_or_default(),
+                ..said
+            },
         };
         self.put(&mut disk, &before, record, |record| record.deployed(revision, vec![]))
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use dhow_core::abi::Abi;
+use dhow_core::access::Access;
 use dhow_core::function::Template;
 use dhow_core::limits::Limits;
 use dhow_core::route::Route;
@@ -36,6 +37,7 @@ pub(crate) fn new(text: &str, code: u8, routes: &[&str]) -> NewRevision {
                 ..Template::default()
             },
             routes: routes.iter().map(route).collect(),
+            access: Access::default(),
         },
         digest,
         program: "a.wasm".to_owned(),

@@ -36,7 +36,7 @@ impl Trust {
     }
 
     /// TLS as a client speaks it.
-    pub(super) fn config(&self) -> TlsConfig {
+    pub(crate) fn config(&self) -> TlsConfig {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
         let more = match self {

@@ -337,6 +337,7 @@ impl Catalog for FakeCatalog {
                 split,
                 rolled_back: None,
                 routes: new.function.routes,
+                access: new.function.access.shared(),
                 version: snapshot.version,
                 deployed_ms: new.now_ms,
             };

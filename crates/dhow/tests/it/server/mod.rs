@@ -10,6 +10,7 @@ mod client;
 mod data;
 mod faults;
 mod format;
+mod guard;
 mod images;
 mod metrics;
 mod protocol;

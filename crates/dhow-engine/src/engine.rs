@@ -10,10 +10,12 @@ use bytes::Bytes;
 use dhow_core::abi::Abi;
 use dhow_core::digest::Digest;
 use dhow_core::function::Revision;
+use dhow_core::name::Label;
 use dhow_core::outcome::{Failure, Reason};
 use dhow_core::ports::{
     Artifact, Blobs, BoxFuture, Call, Intake, Invoke, Observe, Progress, Refusal,
 };
+use dhow_core::quota::{Quotas, Usage};
 use http::Response;
 use http_body::Body;
 use parking_lot::Mutex;
@@ -27,6 +29,7 @@ use crate::compile::{child, report};
 use crate::config::Config;
 use crate::idlers::Idlers;
 use crate::load::{Code, Loader, Slot};
+use crate::tenant::Tenants;
 use crate::ticker::Ticker;
 
 /// Descriptors that are left for sockets and files when the number of loaded functions is set.
@@ -45,6 +48,7 @@ pub(crate) struct Inner {
     /// Instances alive, over all functions.
     pub(crate) instances: Arc<Semaphore>,
     pub(crate) idlers: Arc<Idlers>,
+    pub(crate) tenants: Tenants,
     cache: Cache,
     blobs: Arc<dyn Blobs>,
     observe: Arc<dyn Observe>,
@@ -116,6 +120,7 @@ impl Engine {
             ticker,
             instances: Arc::new(Semaphore::new(config.instances as usize)),
             idlers: Arc::default(),
+            tenants: Tenants::default(),
             cache,
             blobs,
             observe,
@@ -130,6 +135,11 @@ impl Engine {
     /// cache.
     pub fn let_go_idle(&self, idle: Duration) {
         self.0.loader.let_go_idle(idle);
+    }
+
+    /// What a namespace uses now, as far as its quota has it counted.
+    pub fn usage(&self, namespace: &Label) -> Usage {
+        self.0.tenants.usage(namespace)
     }
 
     /// Figures of now.
@@ -165,10 +175,15 @@ impl Invoke for Engine {
     type Target = Target;
     type Body = GuestBody;
 
+    fn put_quotas(&self, quotas: &Arc<Quotas>) {
+        self.0.tenants.put(quotas);
+    }
+
     fn target(&self, revision: Arc<Revision>) -> Target {
+        let tenant = self.0.tenants.of(&revision.function.namespace);
         let slot = self.0.loader.slot(revision.digest, revision.abi);
         let record = self.0.observe.record(&revision);
-        Target::new(revision, record, slot)
+        Target::new(revision, record, slot, tenant)
     }
 
     async fn invoke<B>(

@@ -14,6 +14,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::call::Target;
 use crate::meter::Meter;
+use crate::tenant::Share;
+
+/// A place of the function, and one of its namespace's calls where those are counted.
+pub(crate) type Place = (OwnedSemaphorePermit, Option<Share>);
 
 /// Shared by the guest's task, the answer's body and whoever waits for them.
 pub(crate) struct Flight {
@@ -36,7 +40,7 @@ pub(crate) struct Flight {
     logged: AtomicU64,
     /// The answer went out whole; a call that is dropped before that was given up by its caller.
     answered: AtomicBool,
-    place: Mutex<Option<OwnedSemaphorePermit>>,
+    place: Mutex<Option<Place>>,
 }
 
 impl Flight {
@@ -103,7 +107,7 @@ impl Flight {
         self.began + self.limits().timeout
     }
 
-    pub(crate) fn entered(&self, place: OwnedSemaphorePermit, waited: bool) {
+    pub(crate) fn entered(&self, place: Place, waited: bool) {
         if waited {
             store(&self.queue, self.began.elapsed());
         }

@@ -20,6 +20,7 @@ mod load;
 mod meter;
 mod rate;
 mod settings;
+mod tenant;
 mod ticker;
 
 pub use body::GuestBody;

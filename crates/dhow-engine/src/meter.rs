@@ -18,6 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 use wasmtime::UpdateDeadline;
 
 use crate::rate::CpuRate;
+use crate::tenant::Limited;
 use crate::ticker::{TICK, Ticker};
 
 /// A guest that runs so long without a wait is moved to the background threads.
@@ -39,6 +40,8 @@ pub(crate) struct Meter {
     scope: Scope,
     cpu_limit: Duration,
     rate: Option<Arc<CpuRate>>,
+    /// Of the namespace, where it has a quota.
+    limited: Option<Limited>,
     ticker: Arc<Ticker>,
     /// Nanoseconds of the slices that are over.
     cpu: AtomicU64,
@@ -49,6 +52,8 @@ pub(crate) struct Meter {
     /// Most bytes that memories and tables held.
     peak_memory: AtomicU64,
     memory_refused: AtomicBool,
+    /// It was the namespace's quota that refused.
+    quota_refused: AtomicBool,
     aside: AtomicBool,
     in_background: AtomicBool,
     cancelled: AtomicBool,
@@ -71,19 +76,21 @@ impl Meter {
     pub(crate) fn new(
         scope: Scope,
         cpu_limit: Duration,
-        rate: Option<Arc<CpuRate>>,
+        (rate, limited): (Option<Arc<CpuRate>>, Option<Limited>),
         ticker: Arc<Ticker>,
     ) -> Self {
         Self {
             scope,
             cpu_limit,
             rate,
+            limited,
             ticker,
             cpu: AtomicU64::new(0),
             slice_began: AtomicU64::new(0),
             charged: AtomicU64::new(0),
             peak_memory: AtomicU64::new(0),
             memory_refused: AtomicBool::new(false),
+            quota_refused: AtomicBool::new(false),
             aside: AtomicBool::new(false),
             in_background: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
@@ -106,10 +113,10 @@ impl Meter {
             false => thread_cpu().saturating_sub(cpu_began).min(nanos(wall)),
         };
         self.cpu.fetch_add(used, Relaxed);
-        if let Some(rate) = &self.rate {
+        if self.has_rate() {
             let rest = used.saturating_sub(self.charged.load(Relaxed));
             // The debt of a short slice is paid before the next call or at the next tick.
-            rate.charge(Duration::from_nanos(rest), Instant::now());
+            self.charge_rates(Duration::from_nanos(rest));
         }
         result
     }
@@ -145,9 +152,33 @@ impl Meter {
     }
 
     fn charge(&self, slice: u64) -> Option<Duration> {
-        let rate = self.rate.as_ref()?;
+        if !self.has_rate() {
+            return None;
+        }
         let before = self.charged.swap(slice, Relaxed);
-        rate.charge(Duration::from_nanos(slice.saturating_sub(before)), Instant::now())
+        self.charge_rates(Duration::from_nanos(slice.saturating_sub(before)))
+    }
+
+    /// How long what earlier calls overdrew has to be waited for.
+    pub(crate) fn debt(&self) -> Option<Duration> {
+        if self.has_rate() { self.charge_rates(Duration::ZERO) } else { None }
+    }
+
+    fn has_rate(&self) -> bool {
+        self.rate.is_some() || self.limited.is_some()
+    }
+
+    /// Books `used` with the function and with the namespace; the longer pause holds.
+    fn charge_rates(&self, used: Duration) -> Option<Duration> {
+        let now = Instant::now();
+        let namespaces = self.limited.as_ref().and_then(|limited| limited.rate.as_ref());
+        let own = self.rate.as_ref().and_then(|rate| rate.charge(used, now));
+        own.max(namespaces.and_then(|rate| rate.charge(used, now)))
+    }
+
+    /// The namespace, where it has a quota.
+    pub(crate) fn limited(&self) -> Option<&Limited> {
+        self.limited.as_ref()
     }
 
     fn cpu_time_used_up(&self) -> Failure {
@@ -163,6 +194,7 @@ impl Meter {
     pub(crate) fn restart(&self) {
         self.cpu.store(0, Relaxed);
         self.memory_refused.store(false, Relaxed);
+        self.quota_refused.store(false, Relaxed);
         self.slice_began.store(thread_cpu(), Relaxed);
     }
 
@@ -196,6 +228,17 @@ impl Meter {
 
     pub(crate) fn refused_memory(&self) {
         self.memory_refused.store(true, Relaxed);
+    }
+
+    /// The namespace's quota refused memory.
+    pub(crate) fn refused_by_quota(&self) {
+        self.quota_refused.store(true, Relaxed);
+    }
+
+    /// Why the namespace's quota refused memory, if it did.
+    pub(crate) fn quota_failure(&self) -> Option<Failure> {
+        let limited = self.limited.as_ref().filter(|_| self.quota_refused.load(Relaxed))?;
+        Some(limited.tenant.memory_refused())
     }
 
     pub(crate) fn was_refused_memory(&self) -> bool {

@@ -130,6 +130,7 @@ mod tests {
     use dhow_core::name::FunctionName;
     use dhow_core::outcome::Failure;
     use dhow_core::ports::Call;
+    use dhow_core::quota::Quotas;
     use dhow_core::traffic::Weighted;
     use http::Response;
     use http_body::Body;
@@ -147,6 +148,8 @@ mod tests {
         /// The how manieth target it is.
         type Target = u64;
         type Body = NoBody;
+
+        fn put_quotas(&self, _: &Arc<Quotas>) {}
 
         fn target(&self, _: Arc<Revision>) -> u64 {
             self.0.fetch_add(1, Relaxed)

@@ -69,6 +69,7 @@ impl<I: Invoke> Table<I> {
         if snapshot.version < before.version {
             return;
         }
+        invoke.put_quotas(&snapshot.quotas);
         let mut by_name = HashMap::with_capacity(snapshot.functions.len() * 2);
         let mut routes = Vec::with_capacity(snapshot.functions.len());
         for function in &snapshot.functions {

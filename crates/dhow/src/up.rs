@@ -277,6 +277,10 @@ async fn serve(args: &Args, data: &Path, output: &mut Output) -> Result<(), Comm
     let api = admin::router(Admin {
         secrets: catalog.clone(),
         catalog: catalog.clone(),
+        usage: {
+            let engine = engine.clone();
+            Arc::new(move |namespace| engine.usage(namespace))
+        },
         intake: Arc::new(engine),
         uploads: blobs.clone(),
         images,

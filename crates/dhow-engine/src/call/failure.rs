@@ -17,6 +17,9 @@ pub(super) fn failure_of(error: &Error, meter: &Meter) -> Failure {
     if error.is::<PoolConcurrencyLimitError>() {
         return Failure::new(Reason::Overloaded, "no room for another instance");
     }
+    if let Some(failure) = meter.quota_failure() {
+        return failure;
+    }
     let what = describe(error);
     if meter.was_refused_memory() {
         let message = format!("the guest was refused more memory and failed: {what}");
@@ -52,6 +55,9 @@ fn describe(error: &Error) -> String {
 
 /// The failure of a command that ended with `code`.
 pub(super) fn exit(code: i32, meter: &Meter) -> Failure {
+    if let Some(failure) = meter.quota_failure() {
+        return Failure { exit: Some(code), ..failure };
+    }
     let (reason, message) = match meter.was_refused_memory() {
         true => {
             (Reason::Memory, format!("the guest was refused memory and ended with code {code}"))

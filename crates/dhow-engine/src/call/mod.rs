@@ -37,6 +37,7 @@ use crate::host::{Lines, Writer};
 use crate::load::{Code, Slot};
 use crate::meter::{Meter, Scope};
 use crate::rate::CpuRate;
+use crate::tenant::Tenant;
 
 /// A revision made ready for calls. Holds no code until the first of them.
 #[derive(Clone)]
@@ -47,17 +48,24 @@ struct TargetInner {
     record: Arc<dyn Record>,
     admission: Admission,
     rate: Option<Arc<CpuRate>>,
+    tenant: Arc<Tenant>,
     slot: Arc<Slot>,
     reused: reused::Instances,
 }
 
 impl Target {
-    pub(crate) fn new(revision: Arc<Revision>, record: Arc<dyn Record>, slot: Arc<Slot>) -> Self {
+    pub(crate) fn new(
+        revision: Arc<Revision>,
+        record: Arc<dyn Record>,
+        slot: Arc<Slot>,
+        tenant: Arc<Tenant>,
+    ) -> Self {
         let limits = &revision.template.limits;
         let rate = limits.cpu_millis.map(|millis| Arc::new(CpuRate::new(millis, Instant::now())));
         Self(Arc::new(TargetInner {
             admission: Admission::new(limits.concurrency, limits.queue),
             rate,
+            tenant,
             record,
             slot,
             reused: reused::Instances::default(),
@@ -84,8 +92,8 @@ where
     B: Body<Data = Bytes, Error = Failure> + Send + Unpin + 'static,
 {
     let limits = &target.revision().template.limits;
-    let meter =
-        Meter::new(Scope::Call, limits.cpu_time, target.0.rate.clone(), engine.ticker.clone());
+    let rates = (target.0.rate.clone(), target.0.tenant.limited());
+    let meter = Meter::new(Scope::Call, limits.cpu_time, rates, engine.ticker.clone());
     let flight = Flight::new(target.clone(), call.id, call.received, Arc::new(meter));
     let unheard = CancelOnDrop(Some(flight.clone()));
     let answer = match admit(engine, &flight).await {
@@ -108,17 +116,18 @@ where
 async fn admit(engine: &Arc<Inner>, flight: &Flight) -> Result<Arc<Code>, Failure> {
     let target = &flight.target.0;
     let deadline = tokio::time::Instant::from_std(flight.deadline());
+    // Before the queue: calls that wait are in flight, too.
+    let share = target.tenant.enter(flight.deadline())?;
     match target.admission.try_enter() {
-        Some(place) => flight.entered(place, false),
+        Some(place) => flight.entered((place, share), false),
         None => match timeout_at(deadline, target.admission.enter()).await {
-            Ok(Ok(place)) => flight.entered(place, true),
+            Ok(Ok(place)) => flight.entered((place, share), true),
             Ok(Err(Full)) => return Err(full(flight)),
             Err(_) => return Err(flight.wall_time_over()),
         },
     }
-    // What earlier calls overdrew of the function's CPU rate is waited for before the next.
-    if let Some(rate) = &target.rate
-        && let Some(pause) = rate.charge(std::time::Duration::ZERO, Instant::now())
+    // What earlier calls overdrew of the CPU's rates is waited for before the next.
+    if let Some(pause) = flight.meter().debt()
         && timeout_at(deadline, tokio::time::sleep(pause)).await.is_err()
     {
         return Err(flight.wall_time_over());

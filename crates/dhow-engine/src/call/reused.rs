@@ -155,8 +155,8 @@ fn start(running: Running<'_>, code: &Arc<Code>, jobs: mpsc::UnboundedReceiver<J
     let together = flight.target.revision().template.reuse.concurrent > 1;
     let limits = flight.limits();
     let scope = if together { Scope::Slice } else { Scope::Call };
-    let rate = flight.target.0.rate.clone();
-    let meter = Arc::new(Meter::new(scope, limits.cpu_time, rate, engine.ticker.clone()));
+    let rates = (flight.target.0.rate.clone(), flight.target.0.tenant.limited());
+    let meter = Arc::new(Meter::new(scope, limits.cpu_time, rates, engine.ticker.clone()));
     let current = Arc::new(Current::default());
     let mut wasi = wasmtime_wasi::WasiCtxBuilder::new();
     wasi.stdout(Lines::new(Writer::Current(current.clone()), Stream::Stdout).stream());

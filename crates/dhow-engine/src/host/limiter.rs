@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::ResourceLimiter;
 
 use crate::meter::Meter;
+use crate::tenant::Memory;
 
 /// Bytes that one table element takes in the host.
 const ELEMENT: usize = size_of::<usize>();
@@ -15,17 +16,26 @@ pub(crate) struct Limiter {
     limit: u64,
     held: u64,
     meter: Arc<Meter>,
+    /// Of the namespace, where it has a quota.
+    account: Option<Memory>,
 }
 
 impl Limiter {
     pub(crate) fn new(limit: u64, meter: Arc<Meter>) -> Self {
-        Self { limit, held: 0, meter }
+        let account = meter.limited().and_then(|limited| limited.tenant.memory());
+        Self { limit, held: 0, meter, account }
     }
 
     fn grow(&mut self, current: usize, desired: usize) -> bool {
         let held = (self.held + desired as u64).saturating_sub(current as u64);
         if held > self.limit {
             self.meter.refused_memory();
+            return false;
+        }
+        if let Some(account) = &mut self.account
+            && !account.hold(held)
+        {
+            self.meter.refused_by_quota();
             return false;
         }
         self.held = held;

@@ -12,6 +12,7 @@ use dhow_core::limits::ARGS_AND_ENV;
 use dhow_core::name::FunctionName;
 use dhow_core::plan::routes;
 use dhow_core::ports::{Artifact, CatalogError, NewRevision, Pulled};
+use dhow_core::quota;
 use dhow_dialects::document;
 use dhow_dialects::native;
 use dhow_dialects::problem::FieldError;
@@ -55,7 +56,7 @@ async fn deploy(
     let is_new = functions::find(&admin, &name).is_err();
     let new = NewRevision { function, digest, program, abi, now_ms: time::now_ms() };
     if dry_run {
-        check_routes(&admin, &new.function)?;
+        check_write(&admin, &new.function)?;
         return Ok((StatusCode::OK, Json(functions::status(&admin, &planned(new)))));
     }
     let deployed = admin.catalog.deploy(new).await?;
@@ -197,10 +198,14 @@ fn check_handler(function: &Function, artifact: &Artifact) -> Option<FieldError>
 }
 
 /// What the catalog checks itself when it writes.
-fn check_routes(admin: &Admin, function: &Function) -> Result<(), CatalogError> {
+fn check_write(admin: &Admin, function: &Function) -> Result<(), CatalogError> {
     let snapshot = admin.catalog.snapshot();
     let existing = snapshot.functions.iter().map(|other| (&other.name, &other.routes[..]));
-    Ok(routes::check(existing, &function.name, &function.routes)?)
+    routes::check(existing, &function.name, &function.routes)?;
+    if functions::find(admin, &function.name).is_err() {
+        quota::check(&snapshot, &function.name.namespace)?;
+    }
+    Ok(())
 }
 
 /// What a dry run would have made, without the number and the time that only a write gives.

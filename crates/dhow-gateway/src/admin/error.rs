@@ -125,6 +125,10 @@ impl From<CatalogError> for ApiError {
                     ..Self::new(StatusCode::CONFLICT, "conflict", message, hint)
                 }
             }
+            CatalogError::Quota(refused) => {
+                let hint = "delete one, or raise the quota: `dhow quota list` shows it";
+                Self::new(StatusCode::FORBIDDEN, "quota-functions", refused.to_string(), hint)
+            }
             CatalogError::Full => Self::storage_full(),
             CatalogError::Storage(_) => Self::internal(error),
         }

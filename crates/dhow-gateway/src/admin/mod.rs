@@ -10,9 +10,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{self, MethodRouter};
+use dhow_core::name::Label;
 use dhow_core::ports::{
     Backup, BoxFuture, CallQueue, Catalog, Images, Intake, Secrets, Tokens, Uploads,
 };
+use dhow_core::quota::Usage;
 use http::Method;
 use tokio::sync::Mutex;
 
@@ -34,6 +36,7 @@ mod need;
 pub(crate) mod origin;
 mod path;
 mod queue;
+mod quotas;
 mod revisions;
 mod secrets;
 mod serve;
@@ -60,6 +63,8 @@ pub struct Admin {
     pub calls: Arc<dyn CallQueue>,
     /// Gets modules from registries.
     pub images: Arc<dyn Images>,
+    /// What a namespace uses now.
+    pub usage: Arc<dyn Fn(&Label) -> Usage + Send + Sync>,
     /// What is kept for functions and not shown.
     pub secrets: Arc<dyn Secrets>,
     /// What calls did.
@@ -108,6 +113,7 @@ fn endpoints() -> Vec<(Method, &'static str, MethodRouter<Admin>)> {
     const TRAFFIC: &str = "/api/v1/namespaces/{namespace}/functions/{name}/traffic";
     const OUTCOMES: &str = "/api/v1/namespaces/{namespace}/functions/{name}/outcomes";
     const IMAGES: &str = "/api/v1/namespaces/{namespace}/images";
+    const QUOTA: &str = "/api/v1/namespaces/{namespace}/quota";
     const SECRETS: &str = "/api/v1/namespaces/{namespace}/secrets";
     const SECRET: &str = "/api/v1/namespaces/{namespace}/secrets/{name}";
     const LOGS: &str = "/api/v1/namespaces/{namespace}/functions/{name}/logs";
@@ -141,6 +147,10 @@ fn endpoints() -> Vec<(Method, &'static str, MethodRouter<Admin>)> {
         (Method::DELETE, CALL, routing::delete(queue::cancel)),
         (Method::GET, "/api/v1/calls/{call}/result", routing::get(queue::result)),
         (Method::POST, "/api/v1/calls/{call}/retry", routing::post(queue::retry)),
+        (Method::GET, "/api/v1/quotas", routing::get(quotas::list)),
+        (Method::GET, QUOTA, routing::get(quotas::show)),
+        (Method::PUT, QUOTA, routing::put(quotas::set)),
+        (Method::DELETE, QUOTA, routing::delete(quotas::remove)),
         (Method::GET, "/api/v1/tokens", routing::get(tokens::list)),
         (Method::POST, "/api/v1/tokens", routing::post(tokens::create)),
         (Method::DELETE, "/api/v1/tokens/{name}", routing::delete(tokens::revoke)),

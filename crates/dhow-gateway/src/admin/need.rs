@@ -43,7 +43,9 @@ impl Need {
             ["healthz" | "readyz"] => Self::Nothing,
             ["api", "v1", "version" | "openapi.json"] => Self::Credentials,
             // What they answer is of the namespaces alone that the sender may see.
-            ["api", "v1", "functions"] if reads => Self::Grant(Scope::Read, Where::Somewhere),
+            ["api", "v1", "functions" | "quotas"] if reads => {
+                Self::Grant(Scope::Read, Where::Somewhere)
+            }
             // Code that no function has is of no namespace yet.
             ["api", "v1", "artifacts"] => Self::Grant(Scope::Deploy, Where::Somewhere),
             // Whose they are is asked where they are found.
@@ -51,6 +53,8 @@ impl Need {
                 let scope = if reads { Scope::Read } else { Scope::Deploy };
                 Self::Grant(scope, Where::Somewhere)
             }
+            // Whoever could set their own would have none.
+            ["api", "v1", "namespaces", _, "quota"] if !reads => Self::EVERYTHING,
             ["api", "v1", "namespaces", namespace, _, ..] => match namespace.parse() {
                 Ok(namespace) => {
                     let scope = if reads { Scope::Read } else { Scope::Deploy };
@@ -89,6 +93,10 @@ mod tests {
             ("GET", "/api/v1/namespaces/%73hop/functions/a", Need::EVERYTHING),
             ("GET", "/api/v1/namespaces/shop", Need::EVERYTHING),
             ("GET", "/api/v1/namespaces//functions/a", Need::EVERYTHING),
+            ("GET", "/api/v1/quotas", Need::Grant(Scope::Read, Where::Somewhere)),
+            ("GET", "/api/v1/namespaces/shop/quota", Need::Grant(Scope::Read, shop())),
+            ("PUT", "/api/v1/namespaces/shop/quota", Need::EVERYTHING),
+            ("DELETE", "/api/v1/namespaces/shop/quota", Need::EVERYTHING),
             ("GET", "/api/v1/tokens", Need::EVERYTHING),
             ("GET", "/api/v2/functions", Need::EVERYTHING),
             ("GET", "//healthz", Need::EVERYTHING),

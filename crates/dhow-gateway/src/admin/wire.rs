@@ -5,9 +5,12 @@ use std::time::Duration;
 use dhow_core::abi::Abi;
 use dhow_core::access::Access;
 use dhow_core::function::{Deployed, Function, Kept, Revision, RolledBack, Source};
+use dhow_core::name::Label;
 use dhow_core::outcome::Outcome;
 use dhow_core::ports::{self, Progress, Pulled, Refusal, Stream, Transfer};
+use dhow_core::quantity::{print_bytes, print_cpu};
 use dhow_core::queue::CallView;
+use dhow_core::quota::{Quota, Usage};
 use dhow_core::route::Route;
 use dhow_core::token::Token;
 use dhow_core::traffic::Weighted;
@@ -205,6 +208,26 @@ pub(super) struct LogLine {
     line: String,
 }
 
+/// What a namespace may use, and what it uses.
+#[derive(Debug, Serialize)]
+pub(super) struct QuotaStatus {
+    namespace: String,
+    /// Null is no bound, here and below.
+    functions: Option<u32>,
+    memory: Option<String>,
+    cpu: Option<String>,
+    calls: Option<u32>,
+    used: UsedStatus,
+}
+
+#[derive(Debug, Serialize)]
+struct UsedStatus {
+    functions: usize,
+    /// Bytes, of the instances that are counted.
+    memory: u64,
+    calls: u32,
+}
+
 /// A token, without its secret.
 #[derive(Debug, Serialize)]
 pub(super) struct TokenStatus {
@@ -285,8 +308,16 @@ impl From<ApiError> for Problem {
 impl FunctionStatus {
     /// `deployed_ms` is 0 for what is not deployed.
     pub(super) fn new(deployed: &Deployed, counters: Counters, gateway_url: &str) -> Self {
-        let Deployed { name, revision, split, rolled_back, routes, access, version: _, deployed_ms } =
-            deployed;
+        let Deployed {
+            name,
+            revision,
+            split,
+            rolled_back,
+            routes,
+            access,
+            version: _,
+            deployed_ms,
+        } = deployed;
         let access = access.as_deref().cloned().unwrap_or_default();
         let manifest = native::encode(&function(revision, routes.clone(), access));
         let suffix = match name.namespace.as_str() {
@@ -391,6 +422,19 @@ impl CallOutcome {
             cpu_us: micros(cpu),
             peak_memory,
             ended: rfc3339(ended_ms),
+        }
+    }
+}
+
+impl QuotaStatus {
+    pub(super) fn new(namespace: &Label, quota: &Quota, functions: usize, usage: Usage) -> Self {
+        Self {
+            namespace: namespace.to_string(),
+            functions: quota.functions,
+            memory: quota.memory.map(print_bytes),
+            cpu: quota.cpu_millis.map(print_cpu),
+            calls: quota.calls,
+            used: UsedStatus { functions, memory: usage.memory, calls: usage.calls },
         }
     }
 }

@@ -30,6 +30,8 @@ const REVISIONS: TableDefinition<'_, (&str, &str, u64), &[u8]> = TableDefinition
 const NUMBERS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("revision-numbers");
 /// Made with the first token: a file without it has none.
 const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tokens");
+/// By namespace; made with the first quota.
+const QUOTAS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("quotas");
 
 /// How the file is opened: as one of the system's, or in tests on a disk whose power goes.
 pub(super) type Open = Box<dyn Fn() -> Result<Database, redb::Error> + Send>;
@@ -54,6 +56,8 @@ pub(super) struct Contents {
     pub(super) revisions: Vec<(u64, Vec<u8>)>,
     /// By name.
     pub(super) tokens: Vec<Vec<u8>>,
+    /// By namespace.
+    pub(super) quotas: Vec<Vec<u8>>,
 }
 
 impl Disk {
@@ -162,6 +166,23 @@ impl Disk {
             write
                 .open_table(REVISIONS)?
                 .retain_in((namespace, name, 0)..=(namespace, name, u64::MAX), |_, _| false)?;
+            Ok(())
+        })
+    }
+
+    /// Keeps a namespace's quota, or forgets it.
+    pub(super) fn set_quota(
+        &mut self,
+        namespace: &str,
+        record: Option<&[u8]>,
+        version: u64,
+    ) -> Result<(), redb::Error> {
+        self.write(version, |write| {
+            let mut quotas = write.open_table(QUOTAS)?;
+            match record {
+                Some(record) => drop(quotas.insert(namespace, record)?),
+                None => drop(quotas.remove(namespace)?),
+            }
             Ok(())
         })
     }
@@ -339,6 +360,7 @@ fn load(database: &Database) -> Result<Contents, redb::Error> {
         functions: vec![],
         revisions: vec![],
         tokens: vec![],
+        quotas: vec![],
     };
     // Nothing but the format is known of a format that is not ours.
     if contents.format.number != FORMAT {
@@ -354,6 +376,7 @@ fn load(database: &Database) -> Result<Contents, redb::Error> {
         contents.revisions.push((key.value().2, bytes.value().to_vec()));
     }
     contents.tokens = values(&read, TOKENS)?;
+    contents.quotas = values(&read, QUOTAS)?;
     Ok(contents)
 }
 

@@ -5,6 +5,7 @@
 
 mod disk;
 mod format;
+mod quotas;
 mod records;
 mod revisions;
 mod secrets;
@@ -19,9 +20,10 @@ use std::sync::Arc;
 
 use dhow_core::digest::Digest;
 use dhow_core::function::{Deployed, Function, Kept, Revision, Source};
-use dhow_core::name::FunctionName;
+use dhow_core::name::{FunctionName, Label};
 use dhow_core::plan::routes;
 use dhow_core::ports::{BoxFuture, Catalog, CatalogError, NewRevision, Pause, Snapshot};
+use dhow_core::quota::{self, Quota};
 use dhow_core::token::Token;
 use dhow_core::traffic::{Share, Traffic, Weighted};
 use parking_lot::Mutex;
@@ -161,6 +163,14 @@ impl Catalog for EmbeddedCatalog {
         Box::pin(self.blocking(move |inner| inner.delete(&name)))
     }
 
+    fn set_quota(
+        &self,
+        namespace: Label,
+        quota: Option<Quota>,
+    ) -> BoxFuture<'_, Result<(), CatalogError>> {
+        Box::pin(self.blocking(move |inner| inner.set_quota(&namespace, quota)))
+    }
+
     fn roll_back(
         &self,
         name: FunctionName,
@@ -211,6 +221,9 @@ impl Inner {
         }
         let existing = before.functions.iter().map(|one| (&one.name, one.routes.as_slice()));
         routes::check(existing, &name, &new.function.routes)?;
+        if current.is_none() {
+            quota::check(&before, &name.namespace)?;
+        }
 
         if same_revision.is_none() {
             revision.number = disk.last_number(&name).map_err(storage)? + 1;
@@ -270,7 +283,11 @@ impl Inner {
             (None, Ok(index)) => drop(functions.remove(index)),
             (None, Err(_)) => {}
         }
-        self.snapshot.send_replace(Arc::new(Snapshot { version: before.version + 1, functions }));
+        self.snapshot.send_replace(Arc::new(Snapshot {
+            version: before.version + 1,
+            functions,
+            quotas: Arc::clone(&before.quotas),
+        }));
     }
 }
 
@@ -393,7 +410,8 @@ fn snapshot(contents: &Contents) -> Result<Snapshot, String> {
         functions.push(Arc::new(record.deployed(revision, split)));
     }
     functions.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(Snapshot { version: contents.version, functions })
+    let quotas = Arc::new(quotas::read(&contents.quotas)?);
+    Ok(Snapshot { version: contents.version, functions, quotas })
 }
 
 #[cfg(test)]

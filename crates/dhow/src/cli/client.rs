@@ -23,7 +23,7 @@ use super::settings::{self, CONNECT_TIMEOUT, Secret, Settings};
 use super::trust::Trust;
 use super::wire::{
     ArtifactEvent, AsyncCall, AsyncCalls, CallOutcome, FunctionStatus, Items, LogLine, NewToken,
-    Problem, Purged, RevisionStatus, SecretStatus, ServerVersion, TokenStatus,
+    Problem, Purged, QuotaStatus, RevisionStatus, SecretStatus, ServerVersion, TokenStatus,
 };
 
 /// Bytes of an answer that is read as a whole. Ten thousand functions need a few of them.
@@ -374,6 +374,36 @@ impl Client {
         Ok(lines(self.send(http::Request::get(url).body(()))?))
     }
 
+    /// `GET /api/v1/quotas`.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn quotas(&self) -> Result<Answer<Items<QuotaStatus>>, CommandError> {
+        self.get("/api/v1/quotas")
+    }
+
+    /// `PUT` of a namespace's quota.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn set_quota(&self, namespace: &str, wanted: &Value) -> Result<(), CommandError> {
+        self.send(
+            http::Request::put(self.url(&quota_path(namespace)))
+                .header("content-type", "application/json")
+                .body(wanted.to_string()),
+        )?;
+        Ok(())
+    }
+
+    /// `DELETE` of a namespace's quota.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub fn delete_quota(&self, namespace: &str) -> Result<(), CommandError> {
+        self.send(http::Request::delete(self.url(&quota_path(namespace))).body(()))?;
+        Ok(())
+    }
+
     /// `POST /api/v1/tokens`.
     ///
     /// # Errors
@@ -544,6 +574,10 @@ impl LogQuery {
 
 fn secret_path(namespace: &Label, name: &Label) -> String {
     format!("/api/v1/namespaces/{namespace}/secrets/{name}")
+}
+
+fn quota_path(namespace: &str) -> String {
+    format!("/api/v1/namespaces/{}/quota", encode(namespace))
 }
 
 fn path_of(name: &FunctionName) -> String {

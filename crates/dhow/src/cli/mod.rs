@@ -20,6 +20,7 @@ pub mod invoke;
 pub mod list;
 pub mod logs;
 pub mod output;
+pub mod quota;
 pub mod rollback;
 pub mod secret;
 pub mod settings;
@@ -69,6 +70,9 @@ pub enum Command {
     /// Make, list and end tokens: credentials for people and programs
     #[command(subcommand)]
     Token(token::Command),
+    /// Say what the functions of a namespace may use together
+    #[command(subcommand)]
+    Quota(quota::Command),
     /// Keep or forget the credentials for a server
     #[command(subcommand)]
     Auth(auth::Command),
@@ -102,6 +106,7 @@ pub fn run(
         Command::Calls(command) => calls::run(command, settings, output),
         Command::Logs(args) => logs::run(args, settings, output),
         Command::Token(command) => token::run(command, settings, output),
+        Command::Quota(command) => quota::run(command, settings, output),
         Command::Auth(command) => auth::run(command, settings, output),
         Command::Secret(args) => secret::run(args, settings, output),
         Command::Version(args) => version::run(args, settings, output),

@@ -251,6 +251,41 @@ pub struct CallOutcome {
     pub ended: String,
 }
 
+/// What a namespace may use; `None` is no bound.
+#[derive(Debug, Clone, Deserialize)]
+pub struct QuotaStatus {
+    /// Which namespace.
+    pub namespace: String,
+    /// Functions.
+    #[serde(default)]
+    pub functions: Option<u32>,
+    /// Memory of its instances.
+    #[serde(default)]
+    pub memory: Option<String>,
+    /// CPU as a rate.
+    #[serde(default)]
+    pub cpu: Option<String>,
+    /// Calls in flight.
+    #[serde(default)]
+    pub calls: Option<u32>,
+    /// What is used now.
+    pub used: UsedStatus,
+}
+
+/// What a namespace uses, as far as its quota has it counted.
+#[derive(Debug, Clone, Deserialize)]
+pub struct UsedStatus {
+    /// Functions.
+    #[serde(default)]
+    pub functions: u64,
+    /// Bytes of memory.
+    #[serde(default)]
+    pub memory: u64,
+    /// Calls in flight.
+    #[serde(default)]
+    pub calls: u32,
+}
+
 /// A token, without its secret.
 #[derive(Debug, Clone, Deserialize)]
 pub struct TokenStatus {

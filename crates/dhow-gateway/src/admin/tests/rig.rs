@@ -19,6 +19,7 @@ use dhow_core::ports::{
     Intake, NewRevision, Progress, Pulled, Refusal, Secrets, SecretsError, Snapshot, TokenError,
     Tokens, Transfer, UploadBody, UploadError, Uploads,
 };
+use dhow_core::quota::{Quota, Quotas, Usage};
 use dhow_core::secret::{Secret, SecretName, SecretSummary};
 use dhow_core::token::Token;
 use dhow_core::traffic::{Share, Traffic, Weighted};
@@ -106,6 +107,7 @@ impl Rig {
             }),
             gateway_url: "http://127.0.0.1:8080".to_owned(),
             version: "1.2.3",
+            usage: Arc::new(|_| Usage { calls: 1, memory: 2 }),
             credentials: Credentials::new(tokens.clone(), SECRET, asks),
             own: Own { listen: address, tls: false, asks },
             tokens,
@@ -361,6 +363,23 @@ impl Catalog for FakeCatalog {
             *self.snapshot.lock() = Arc::new(snapshot);
             Ok(())
         })
+    }
+
+    fn set_quota(
+        &self,
+        namespace: Label,
+        quota: Option<Quota>,
+    ) -> BoxFuture<'_, Result<(), CatalogError>> {
+        let mut snapshot = Snapshot::clone(&self.snapshot());
+        let mut quotas = Quotas::clone(&snapshot.quotas);
+        match quota {
+            Some(quota) => drop(quotas.insert(namespace, quota)),
+            None => drop(quotas.remove(&namespace)),
+        }
+        snapshot.quotas = Arc::new(quotas);
+        snapshot.version += 1;
+        *self.snapshot.lock() = Arc::new(snapshot);
+        Box::pin(async { Ok(()) })
     }
 
     fn roll_back(

@@ -14,6 +14,7 @@ mod guard;
 mod images;
 mod metrics;
 mod protocol;
+mod quota;
 mod revisions;
 mod tls;
 mod upgrade;

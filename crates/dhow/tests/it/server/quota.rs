@@ -1,0 +1,120 @@
+//! Quotas of namespaces, held against real guests.
+
+use std::thread;
+
+use serde_json::Value;
+
+use super::rig::{Server, wait_for};
+
+impl Server {
+    /// What the namespace `shop` uses.
+    fn used(&self, what: &str) -> u64 {
+        let quota = self.admin("GET", "/api/v1/namespaces/shop/quota", b"").json();
+        quota["used"][what].as_u64().unwrap_or_else(|| panic!("{quota}"))
+    }
+
+    fn listed(&self) -> Value {
+        serde_json::from_str(&self.ok(&["quota", "list", "-o", "json"])).unwrap()
+    }
+}
+
+#[test]
+fn a_namespace_has_no_more_functions_than_its_quota_also_after_a_kill() {
+    let server = Server::start();
+    server.deploy_as("one.shop", "hello", &[]);
+    server.ok(&["quota", "set", "shop", "--functions", "2", "--memory", "1Gi"]);
+    server.deploy_as("two.shop", "hello", &[]);
+    let server = Server::in_folder(server.kill(), &[]);
+    let hello = server.guest("hello");
+    let said = server.fails(&["deploy", "three.shop", hello.to_str().unwrap()]);
+    assert!(said.contains("`shop` may have 2 functions, and has 2"), "{said}");
+    assert_eq!(server.get("/function/three.shop").status, 404);
+    // What is there may change, and others have nothing to do with it.
+    server.deploy_as("two.shop", "echo", &[]);
+    server.deploy_as("three", "hello", &[]);
+    server.ok(&["delete", "one.shop"]);
+    server.deploy_as("three.shop", "hello", &[]);
+    let listed = server.listed();
+    assert_eq!(listed["items"][0]["functions"], 2);
+    assert_eq!(listed["items"][0]["memory"], "1Gi");
+    assert_eq!(listed["items"][0]["used"]["functions"], 2);
+    server.ok(&["quota", "delete", "shop"]);
+    server.deploy_as("four.shop", "hello", &[]);
+    assert!(server.fails(&["quota", "delete", "shop"]).contains("no quota"));
+    assert!(server.fails(&["quota", "set", "shop", "--memory", "1"]).contains("memory"));
+}
+
+#[test]
+fn a_namespace_has_no_more_calls_in_flight_than_its_quota() {
+    let server = Server::start();
+    server.deploy_as("sleep.shop", "sleep", &[]);
+    server.deploy_as("hello.shop", "hello", &[]);
+    server.deploy("hello", &[]);
+    server.ok(&["quota", "set", "shop", "--calls", "2"]);
+    thread::scope(|scope| {
+        let calls = [(); 2].map(|()| scope.spawn(|| server.post("/function/sleep.shop", b"3000")));
+        wait_for(|| (server.used("calls") == 2).then_some(()));
+        let refused = server.get("/function/hello.shop");
+        assert_eq!((refused.status, refused.reason()), (429, "quota-calls"));
+        assert!(refused.headers.contains_key("retry-after"));
+        assert_eq!(server.get("/function/hello").status, 200, "others are not held up");
+        for call in calls {
+            assert_eq!(call.join().unwrap().status, 200);
+        }
+    });
+    wait_for(|| (server.get("/function/hello.shop").status == 200).then_some(()));
+    wait_for(|| (server.used("calls") == 0).then_some(()));
+}
+
+#[test]
+fn a_namespaces_instances_hold_no_more_memory_than_its_quota() {
+    let server = Server::start();
+    server.deploy_as("sleep.shop", "sleep", &[]);
+    server.deploy_as("membomb.shop", "membomb", &["--memory", "64Mi"]);
+    server.ok(&["quota", "set", "shop", "--memory", "1Gi"]);
+    thread::scope(|scope| {
+        let call = scope.spawn(|| server.post("/function/sleep.shop", b"3000"));
+        let one = wait_for(|| Some(server.used("memory")).filter(|used| *used > 0));
+        // Room for that one, and not for two.
+        server.ok(&["quota", "set", "shop", "--memory", &(one + one / 2).to_string()]);
+        let refused = server.post("/function/sleep.shop", b"0");
+        assert_eq!((refused.status, refused.reason()), (503, "quota-memory"));
+        assert!(refused.json()["error"].as_str().unwrap().contains("`shop`"));
+        assert_eq!(call.join().unwrap().status, 200);
+    });
+    // With the instance its memory comes back.
+    wait_for(|| (server.post("/function/sleep.shop", b"0").status == 200).then_some(()));
+    server.ok(&["quota", "set", "shop", "--memory", "32Mi"]);
+    let refused = server.get("/function/membomb.shop");
+    assert_eq!((refused.status, refused.reason()), (503, "quota-memory"));
+    wait_for(|| (server.used("memory") == 0).then_some(()));
+    server.ok(&["quota", "delete", "shop"]);
+    assert_eq!(server.get("/function/membomb.shop").reason(), "memory");
+}
+
+#[test]
+fn a_namespaces_calls_use_no_more_cpu_than_its_quota() {
+    let server = Server::start();
+    server.deploy_as("burn.shop", "burn", &["--cpu-time", "100ms", "--timeout", "20s"]);
+    server.deploy_as("hello.shop", "hello", &["--timeout", "300ms"]);
+    server.ok(&["quota", "set", "shop", "--cpu", "50m"]);
+    let answer = server.get("/function/burn.shop");
+    assert_eq!(answer.reason(), "cpu-time");
+    let outcomes = "/api/v1/namespaces/shop/functions/burn/outcomes?limit=1";
+    let outcome = wait_for(|| server.admin("GET", outcomes, b"").json()["items"].get(0).cloned());
+    let of = |field: &str| outcome[field].as_u64().unwrap();
+    // A twentieth of a core, but for the 20 ms that come at once.
+    assert!(of("wall_us") > (of("cpu_us") - 30_000) * 15, "{outcome}");
+
+    // A millisecond of CPU is paid off in a second: nothing begins that has less time.
+    server.ok(&["quota", "set", "shop", "--cpu", "1m"]);
+    thread::scope(|scope| {
+        scope.spawn(|| server.get("/function/burn.shop"));
+        let refused = wait_for(|| {
+            Some(server.get("/function/hello.shop")).filter(|answer| answer.status == 429)
+        });
+        assert_eq!(refused.reason(), "quota-cpu");
+        server.ok(&["quota", "delete", "shop"]);
+        assert_eq!(server.get("/function/hello.shop").status, 200);
+    });
+}

@@ -7,5 +7,6 @@
 
 pub mod document;
 mod fields;
+pub mod meant;
 pub mod native;
 pub mod problem;

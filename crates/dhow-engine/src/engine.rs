@@ -29,6 +29,7 @@ use crate::compile::{child, report};
 use crate::config::Config;
 use crate::idlers::Idlers;
 use crate::load::{Code, Loader, Slot};
+use crate::settings;
 use crate::tenant::Tenants;
 use crate::ticker::Ticker;
 
@@ -110,7 +111,7 @@ impl Engine {
         let runtime = |error: wasmtime::Error| StartError::Runtime(format!("{error:#}"));
         let ticker = Arc::new(Ticker::start().map_err(StartError::Thread)?);
         let loader = Loader::new(config.clone(), ticker.clone()).map_err(runtime)?;
-        let fingerprint = loader.fingerprint().map_err(runtime)?;
+        let fingerprint = settings::fingerprint_of_all().map_err(runtime)?;
         let cache = Cache::open(&config.code, fingerprint).map_err(StartError::Code)?;
         let background =
             Background::start(config.background_threads).map_err(StartError::Thread)?;

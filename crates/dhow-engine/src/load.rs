@@ -104,13 +104,6 @@ impl Loader {
         })
     }
 
-    /// Changes with everything that decides whether compiled code fits.
-    pub(crate) fn fingerprint(&self) -> wasmtime::Result<String> {
-        let concurrent = settings::compiler(Profile::Concurrent)?;
-        let of = settings::fingerprint;
-        Ok(format!("{:016x}{:016x}", of(&self.plain.engine), of(&concurrent)))
-    }
-
     pub(crate) fn origin(&self) -> Instant {
         self.origin
     }

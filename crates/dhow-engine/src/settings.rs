@@ -80,6 +80,12 @@ pub(crate) fn fingerprint(engine: &Engine) -> u64 {
     hasher.finish()
 }
 
+/// The same of all profiles: part of the name of all code in the cache.
+pub(crate) fn fingerprint_of_all() -> Result<String> {
+    let of = |profile| Ok::<_, wasmtime::Error>(fingerprint(&compiler(profile)?));
+    Ok(format!("{:016x}{:016x}", of(Profile::Plain)?, of(Profile::Concurrent)?))
+}
+
 fn common(profile: Profile) -> wasmtime::Config {
     let concurrent = profile == Profile::Concurrent;
     let mut config = wasmtime::Config::new();
@@ -93,4 +99,18 @@ fn common(profile: Profile) -> wasmtime::Config {
         .wasm_component_model_async(concurrent)
         .concurrency_support(concurrent);
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_compiles_and_what_runs_agree_on_the_code() {
+        let config = Config { instances: 2, ..Config::new("code".into(), "dhow".into()) };
+        for profile in [Profile::Plain, Profile::Concurrent] {
+            let runner = runner(profile, &config).unwrap();
+            assert_eq!(fingerprint(&compiler(profile).unwrap()), fingerprint(&runner));
+        }
+    }
 }

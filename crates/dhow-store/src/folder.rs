@@ -155,6 +155,25 @@ impl DataFolder {
         Ok(())
     }
 
+    /// Whether a process owns the folder at `path`, and which, as far as the lock file tells.
+    /// Changes nothing.
+    ///
+    /// # Errors
+    /// When the lock file is there and can't be read.
+    pub fn owner(path: &Path) -> io::Result<Option<Option<u32>>> {
+        let lock = match File::open(path.join(LOCK)) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // Shared, so that two who only look do not see each other.
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(read_pid(&lock))),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -252,9 +271,11 @@ mod tests {
         let first = DataFolder::open(&path).unwrap();
         let second = DataFolder::open(&path).unwrap_err();
         let pid = std::process::id();
+        assert_eq!(DataFolder::owner(&path).unwrap(), Some(Some(pid)));
         assert!(matches!(second, OpenError::Owned { pid: Some(named), .. } if named == pid));
         assert!(second.to_string().contains(&format!("in use by another dhow (process {pid})")));
         drop(first);
+        assert_eq!(DataFolder::owner(&path).unwrap(), None);
         DataFolder::open(&path).unwrap();
     }
 

@@ -28,14 +28,10 @@ pub struct Args {
 /// # Errors
 /// When the backup is not whole, or the folder is in use or holds something. Then nothing was
 /// changed.
-pub fn run(
-    args: &Args,
-    environment: fn(&str) -> Option<String>,
-    output: &mut Output,
-) -> Result<(), CommandError> {
-    let folder = up::data_folder(args.data.as_deref(), environment)?;
+pub fn run(args: &Args, output: &mut Output) -> Result<(), CommandError> {
+    let folder = up::data_folder(args.data.as_deref())?;
     let from = backup::open(&args.file)?;
-    let restored = restore::restore(from, &folder, args.replace).map_err(|error| {
+    let restored = restore::restore(from, folder, args.replace).map_err(|error| {
         let hint = match &error {
             RestoreError::Open(_) => "",
             RestoreError::Occupied { .. } => {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
+use anstream::{AutoStream, ColorChoice};
 use dhow_core::ports::Catalog as _;
 use dhow_core::quantity::{parse_bytes, parse_duration};
 use dhow_engine::{Config as EngineConfig, Engine};
@@ -54,11 +55,8 @@ use crate::cli::{self, apply};
 use crate::images::server::ServerImages;
 use crate::images::{self, RegistryArgs};
 use crate::local::this_program;
-use crate::modules;
+use crate::{modules, notify};
 
-/// Where the data folder is unless told otherwise, after the XDG base directory specification.
-const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
-const HOME: &str = "HOME";
 /// What dhow's own log shows, in the syntax of `tracing-subscriber`'s filters.
 const DHOW_LOG: &str = "DHOW_LOG";
 
@@ -151,14 +149,14 @@ pub fn run(
 ) -> Result<(), CommandError> {
     log_to_stderr(environment(DHOW_LOG).as_deref());
     raise_descriptors();
-    let data = data_folder(args.data.as_deref(), environment)?;
+    let data = data_folder(args.data.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("dhow-control")
         .enable_all()
         .build()
         .map_err(failure)?;
-    runtime.block_on(serve(args, &data, output))?;
+    runtime.block_on(serve(args, data, output))?;
     // What still runs is background work that nobody waits for.
     runtime.shutdown_background();
     Ok(())
@@ -330,6 +328,8 @@ async fn serve(args: &Args, data: &Path, output: &mut Output) -> Result<(), Comm
     let needed = catalog.digests().map_err(failure)?;
     modules::check(needed, blobs, catalog).map_err(failure)?;
 
+    notify::ready(addresses.gateway);
+
     let mut signals = Signals::listen()?;
     let has_given = loop {
         let line = tokio::select! {
@@ -346,6 +346,7 @@ async fn serve(args: &Args, data: &Path, output: &mut Output) -> Result<(), Comm
         }
     };
     ready.store(has_given, Relaxed);
+    notify::stopping(args.drain_delay + args.drain_timeout);
     let ending = if has_given { Ending::POLITE } else { Ending::PROMPT };
     let drained = async {
         // Calls that are under way end, asynchronous ones too, or go back to their queues.
@@ -570,29 +571,26 @@ fn show_engine(metrics: &Metrics, engine: Engine) {
     }));
 }
 
-/// The data folder: the one that was named, or the one of this user.
-pub(crate) fn data_folder(
-    named: Option<&Path>,
-    environment: fn(&str) -> Option<String>,
-) -> Result<PathBuf, CommandError> {
-    if let Some(data) = named {
-        return Ok(data.to_owned());
-    }
-    let home = |name: &str| environment(name).filter(|path| !path.is_empty()).map(PathBuf::from);
-    home(XDG_DATA_HOME)
-        .or_else(|| home(HOME).map(|home| home.join(".local/share")))
-        .map(|base| base.join("dhow"))
-        .ok_or_else(|| {
-            CommandError::usage("there is no home folder to keep data in")
-                .hint("name one with --data DIR")
-        })
+/// The data folder, which the settings name where there is a home.
+pub(crate) fn data_folder(named: Option<&Path>) -> Result<&Path, CommandError> {
+    named.ok_or_else(|| {
+        CommandError::usage("there is no home folder to keep data in")
+            .hint("name a folder with --data DIR")
+    })
 }
 
 /// dhow's own log goes to standard error; by default warnings and worse.
 fn log_to_stderr(filter: Option<&str>) {
     let filter = tracing_subscriber::EnvFilter::new(filter.unwrap_or("warn"));
+    let has_colours = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
     // A second start in one process, as in tests, keeps the first's.
-    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init());
+    drop(
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(has_colours)
+            .with_writer(std::io::stderr)
+            .try_init(),
+    );
 }
 
 /// Every loaded function keeps a descriptor, every connection another.

@@ -32,10 +32,10 @@ pub(crate) struct Cache {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Seal {
+pub(super) struct Seal {
     format: String,
     length: u64,
-    sum: String,
+    pub(super) sum: String,
     look: Look,
     /// The file as it was when its sum was last compared.
     checked: Stamp,
@@ -43,7 +43,7 @@ struct Seal {
 
 /// Changes whenever a file's bytes may have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
+pub(super) struct Stamp {
     device: u64,
     inode: u64,
     modified: (i64, i64),
@@ -209,14 +209,14 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The module and the fingerprint whose code or seal has this file name.
-fn key_of(name: &OsStr) -> Option<(Digest, String)> {
+pub(super) fn key_of(name: &OsStr) -> Option<(Digest, String)> {
     let (hex, rest) = name.to_str()?.split_once('-')?;
     let (fingerprint, _) = rest.split_once('.')?;
     Some((format!("sha256:{hex}").parse().ok()?, fingerprint.to_owned()))
 }
 
 /// Compares code with its seal. Answers the new stamp where the sum had to be compared.
-fn check(path: &Path, seal: &[u8]) -> Result<(Seal, Option<Stamp>), &'static str> {
+pub(super) fn check(path: &Path, seal: &[u8]) -> Result<(Seal, Option<Stamp>), &'static str> {
     let seal: Seal = serde_json::from_slice(seal).map_err(|_| "the seal is unreadable")?;
     if seal.format != FORMAT {
         return Err("the seal has another format");
@@ -237,7 +237,7 @@ fn check(path: &Path, seal: &[u8]) -> Result<(Seal, Option<Stamp>), &'static str
     Ok((seal, Some(stamp)))
 }
 
-fn sum(file: &mut File) -> io::Result<(u64, String)> {
+pub(super) fn sum(file: &mut File) -> io::Result<(u64, String)> {
     let (mut hasher, mut buffer, mut length) = (Sha256::new(), vec![0; 1 << 16], 0u64);
     loop {
         let read = file.read(&mut buffer)?;
@@ -262,10 +262,10 @@ impl Stamp {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn look() -> Look {
+    pub(in super::super) fn look() -> Look {
         Look {
             kind: "core module".to_owned(),
             abis: vec!["command".to_owned()],

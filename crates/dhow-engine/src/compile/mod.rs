@@ -2,6 +2,7 @@
 //! ([`worker`]); the parent ([`child`]) only reads its report. Code that this installation did
 //! not compile itself is never loaded ([`cache`]).
 
+pub mod audit;
 pub(crate) mod cache;
 pub(crate) mod child;
 pub mod worker;

@@ -110,6 +110,13 @@ impl DockerConfig {
             .map(|(_, entry)| &entry.credential)
     }
 
+    /// The registries that there are entries or helpers of their own for.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = String> {
+        let entries = self.entries.iter().map(|entry| entry.key.as_str());
+        let keys = entries.chain(self.helpers.keys().map(String::as_str));
+        keys.map(|key| key.split('/').next().unwrap_or(key).to_owned())
+    }
+
     /// The name of the helper that keeps the credentials of `host`: `X` of `docker-credential-X`.
     pub fn helper(&self, host: &str) -> Option<&str> {
         let named = self.helpers.get(&canonical_host(host)).filter(|name| !name.is_empty());

@@ -1,5 +1,6 @@
 //! The credentials of this machine's user: the files of [`Places`], and the helpers they name.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,18 @@ impl Keychain {
     /// The keychain of these places.
     pub fn new(places: Places) -> Self {
         Self { places }
+    }
+
+    /// The registries that credentials are kept for, as far as the files themselves name them.
+    ///
+    /// # Errors
+    /// A file that can't be used.
+    pub fn hosts(&self) -> Result<BTreeSet<String>, CredentialsError> {
+        let mut hosts = BTreeSet::new();
+        for file in &self.places.read {
+            hosts.extend(read(file)?.iter().flat_map(DockerConfig::hosts));
+        }
+        Ok(hosts)
     }
 
     /// The credential for an image, from the first file that has one; in a file the helper goes
@@ -153,6 +166,8 @@ esac"#;
             write: first.clone(),
             programs: vec![folder.path().to_owned()],
         });
+        let hosts: Vec<String> = keychain.hosts().unwrap().into_iter().collect();
+        assert_eq!(hosts, ["a.io", "b.io", "helped.io"]);
         assert_eq!(who(&keychain, "helped.io/x").await, "helper:s");
         assert_eq!(who(&keychain, "a.io/x").await, "first:p");
         assert_eq!(who(&keychain, "b.io/team/x").await, "second:p");

@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 use dhow_core::call::CallId;
 use dhow_core::function::ImageSource;
-use dhow_core::name::{FunctionName, Label};
+use dhow_core::name::{DEFAULT_NAMESPACE, FunctionName, Label};
 use dhow_core::queue::CallState;
 use dhow_core::traffic::{Share, Traffic};
+use dhow_dialects::meant::meant;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Uri};
 use serde::de::DeserializeOwned;
@@ -18,7 +20,7 @@ use ureq::typestate::AgentScope;
 use ureq::{Agent, AsSendBody, Body};
 use zeroize::Zeroizing;
 
-use super::error::CommandError;
+use super::error::{CommandError, Kind};
 use super::settings::{self, CONNECT_TIMEOUT, Secret, Settings};
 use super::trust::Trust;
 use super::wire::{
@@ -34,6 +36,8 @@ pub struct Client {
     plain: Agent,
     /// Made with the first address of https: it reads the system's authorities.
     secure: OnceLock<Agent>,
+    /// How long an answer may take.
+    patience: Option<Duration>,
     trust: Trust,
     server: String,
     token: Option<Secret>,
@@ -79,9 +83,19 @@ pub struct CallQuery {
 impl Client {
     /// A client of the server that the settings name. Connects to nothing yet.
     pub fn new(settings: &Settings) -> Self {
+        Self::with(settings, None)
+    }
+
+    /// A client for whom each answer takes at most `patience`.
+    pub(crate) fn quick(settings: &Settings, patience: Duration) -> Self {
+        Self::with(settings, Some(patience))
+    }
+
+    fn with(settings: &Settings, patience: Option<Duration>) -> Self {
         Self {
-            plain: config().build().new_agent(),
+            plain: config(patience).build().new_agent(),
             secure: OnceLock::new(),
+            patience,
             trust: settings.trust.clone(),
             server: settings.server.clone(),
             token: settings.token.clone(),
@@ -94,6 +108,17 @@ impl Client {
     /// When the server is not there or refuses.
     pub fn version(&self) -> Result<Answer<ServerVersion>, CommandError> {
         self.get("/api/v1/version")
+    }
+
+    /// The server's version, and the date that it says it is.
+    ///
+    /// # Errors
+    /// When the server is not there or refuses.
+    pub(crate) fn greet(&self) -> Result<(ServerVersion, Option<SystemTime>), CommandError> {
+        let answer = self.send(http::Request::get(self.url("/api/v1/version")).body(()))?;
+        let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+        Ok((read(answer)?.read, date))
     }
 
     /// `GET /api/v1/functions`, of one namespace or of all.
@@ -113,7 +138,7 @@ impl Client {
     /// # Errors
     /// When the server is not there or refuses.
     pub fn function(&self, name: &FunctionName) -> Result<Answer<FunctionStatus>, CommandError> {
-        self.get(&path_of(name))
+        self.about(name, self.get(&path_of(name)))
     }
 
     /// `PUT` of one function.
@@ -206,7 +231,7 @@ impl Client {
     /// # Errors
     /// When the server is not there or refuses.
     pub fn delete(&self, name: &FunctionName) -> Result<(), CommandError> {
-        self.send(http::Request::delete(self.url(&path_of(name))).body(()))?;
+        self.about(name, self.send(http::Request::delete(self.url(&path_of(name))).body(())))?;
         Ok(())
     }
 
@@ -221,7 +246,7 @@ impl Client {
         call: Option<&str>,
     ) -> Result<Answer<Items<CallOutcome>>, CommandError> {
         let call = call.map(|call| format!("&call={}", encode(call))).unwrap_or_default();
-        self.get(&format!("{}/outcomes?limit={limit}{call}", path_of(name)))
+        self.about(name, self.get(&format!("{}/outcomes?limit={limit}{call}", path_of(name))))
     }
 
     /// Sends a module. The answer's events come as they happen.
@@ -371,7 +396,7 @@ impl Client {
     ) -> Result<impl Iterator<Item = Result<Answer<LogLine>, CommandError>> + use<>, CommandError>
     {
         let url = self.url(&format!("{}/logs{}", path_of(name), query.encode()));
-        Ok(lines(self.send(http::Request::get(url).body(()))?))
+        Ok(lines(self.about(name, self.send(http::Request::get(url).body(())))?))
     }
 
     /// `GET /api/v1/quotas`.
@@ -463,15 +488,51 @@ impl Client {
         })
     }
 
+    /// The function that somebody may have meant who wrote `name`. Asks the server.
+    pub fn meant(&self, name: &FunctionName) -> Option<String> {
+        let functions = self.functions(None).ok()?.read.items;
+        let whole = |one: &FunctionStatus| format!("{}.{}", one.name, one.namespace);
+        let elsewhere = functions.iter().find(|one| one.name == name.name.as_str());
+        let here = functions.iter().filter(|one| one.namespace == name.namespace.as_str());
+        let here = meant(name.name.as_str(), here.map(|one| one.name.as_str()));
+        match (elsewhere, here) {
+            (Some(elsewhere), _) => Some(whole(elsewhere)),
+            (None, Some(here)) if name.namespace.as_str() == DEFAULT_NAMESPACE => {
+                Some(here.to_owned())
+            }
+            (None, Some(here)) => Some(format!("{here}.{}", name.namespace)),
+            (None, None) => {
+                let all: Vec<_> = functions.iter().map(whole).collect();
+                meant(&name.to_string(), all.iter().map(String::as_str)).map(str::to_owned)
+            }
+        }
+    }
+
+    /// Says of a function that is not there which one may have been meant.
+    fn about<T>(
+        &self,
+        name: &FunctionName,
+        result: Result<T, CommandError>,
+    ) -> Result<T, CommandError> {
+        result.map_err(|mut error| {
+            if error.kind == Kind::Absent
+                && let Some(meant) = self.meant(name)
+            {
+                error.hints.insert(0, did_you_mean(&meant));
+            }
+            error
+        })
+    }
+
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, CommandError> {
         read(self.send(http::Request::get(self.url(path)).body(()))?)
     }
 
     fn agent(&self, address: &Uri) -> &Agent {
         match address.scheme_str() {
-            Some("https") => self
-                .secure
-                .get_or_init(|| config().tls_config(self.trust.config()).build().new_agent()),
+            Some("https") => self.secure.get_or_init(|| {
+                config(self.patience).tls_config(self.trust.config()).build().new_agent()
+            }),
             _ => &self.plain,
         }
     }
@@ -544,7 +605,8 @@ impl CallQuery {
     }
 }
 
-fn config() -> ConfigBuilder<AgentScope> {
+/// `patience` is how long an answer may take as a whole.
+fn config(patience: Option<Duration>) -> ConfigBuilder<AgentScope> {
     Agent::config_builder()
         .http_status_as_error(false)
         .allow_non_standard_methods(true)
@@ -553,6 +615,7 @@ fn config() -> ConfigBuilder<AgentScope> {
         .max_redirects(0)
         .max_redirects_will_error(false)
         .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_global(patience)
         .user_agent(concat!("dhow/", env!("CARGO_PKG_VERSION")))
 }
 
@@ -578,6 +641,11 @@ fn secret_path(namespace: &Label, name: &Label) -> String {
 
 fn quota_path(namespace: &str) -> String {
     format!("/api/v1/namespaces/{}/quota", encode(namespace))
+}
+
+/// The question, as a hint.
+pub(super) fn did_you_mean(meant: &str) -> String {
+    format!("did you mean `{meant}`?")
 }
 
 fn path_of(name: &FunctionName) -> String {

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap_complete::engine::ArgValueCompleter;
 use dhow_core::name::FunctionName;
 
 use super::apply;
 use super::client::Client;
+use super::complete;
 use super::error::CommandError;
 use super::output::Output;
 use super::settings::{Settings, short_name};
@@ -14,7 +16,7 @@ use super::settings::{Settings, short_name};
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
     /// The functions: NAME or NAME.NAMESPACE
-    #[arg(required_unless_present = "files")]
+    #[arg(required_unless_present = "files", add = ArgValueCompleter::new(complete::functions))]
     pub names: Vec<String>,
     /// Those that a manifest, a folder of them or stdin (-) declares; may be repeated
     #[arg(long = "file", short, value_name = "FILE|DIR|-")]

@@ -1,5 +1,6 @@
 //! `dhow deploy NAME SOURCE`: a manifest from flags, its module sent, put in force.
 
+use clap_complete::engine::ArgValueCompleter;
 use dhow_core::function::{Function, Source};
 use dhow_core::name::FunctionName;
 use dhow_dialects::native;
@@ -7,6 +8,7 @@ use dhow_dialects::problem::FieldError;
 use serde_json::{Map, Value, json};
 
 use super::client::Client;
+use super::complete;
 use super::error::CommandError;
 use super::output::Output;
 use super::settings::Settings;
@@ -17,6 +19,7 @@ use crate::images::place::Place;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
     /// The function's name: NAME or NAME.NAMESPACE
+    #[arg(add = ArgValueCompleter::new(complete::functions))]
     pub name: String,
     /// The code: FILE.wasm, FILE.wat, an image's reference (HOST/PATH:TAG), or an image layout or
     /// archive

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use clap_complete::engine::ArgValueCompleter;
 use dhow_core::name::FunctionName;
 
 use super::client::Client;
+use super::complete;
 use super::error::CommandError;
 use super::output::{Format, Output};
 use super::settings::Settings;
@@ -15,6 +17,7 @@ use super::wire::{CallOutcome, FunctionStatus, RolledBackStatus, RouteStatus};
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
     /// The function: NAME or NAME.NAMESPACE
+    #[arg(add = ArgValueCompleter::new(complete::functions))]
     pub name: String,
     /// How to print it
     #[arg(long, short, value_enum, default_value_t)]

@@ -10,6 +10,8 @@ use dhow_dialects::problem::FieldError;
 pub enum Kind {
     /// What was asked for could not be done: 1.
     Failure,
+    /// What was named is not there: 1.
+    Absent,
     /// What was asked for makes no sense: 2, as clap has it.
     Usage,
     /// What was asked for could not be done, and 1 says something else: 2.
@@ -82,7 +84,7 @@ impl CommandError {
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::Closed => 0,
-            Kind::Failure | Kind::Silent => 1,
+            Kind::Failure | Kind::Absent | Kind::Silent => 1,
             Kind::Usage | Kind::Trouble => 2,
         }
     }

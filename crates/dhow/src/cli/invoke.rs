@@ -5,11 +5,14 @@ use std::io::{self, Read};
 use std::thread;
 use std::time::Duration;
 
+use clap_complete::engine::ArgValueCompleter;
 use dhow_core::name::FunctionName;
+use dhow_core::outcome::Reason;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use ureq::Body;
 
-use super::client::Client;
+use super::client::{Client, did_you_mean};
+use super::complete;
 use super::error::CommandError;
 use super::output::Output;
 use super::settings::{Settings, base_url, short_name};
@@ -20,6 +23,7 @@ use super::wire::CallOutcome;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
     /// The function: NAME or NAME.NAMESPACE
+    #[arg(add = ArgValueCompleter::new(complete::functions))]
     pub name: String,
     /// The request's body: text, @FILE, or - for stdin
     #[arg(long, short, value_name = "DATA|@FILE|-", allow_hyphen_values = true)]
@@ -52,6 +56,8 @@ pub struct Args {
 
 /// The header that names the call.
 const CALL_ID: &str = "x-call-id";
+/// The header in which the platform says why it answers in place of the function.
+const REASON: &str = "x-dhow-reason";
 /// How often, and with which pauses, a call's outcome is asked for: it is recorded when the last
 /// byte has been sent, which may be a moment after that byte is here.
 const OUTCOME_TRIES: u32 = 20;
@@ -72,6 +78,7 @@ pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), 
     }
 
     let failed = answer.status().is_client_error() || answer.status().is_server_error();
+    let absent = answer.headers().get(REASON).is_some_and(|it| it == Reason::NotFound.as_str());
     let call = answer.headers().get(CALL_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
     if args.include {
         output.data(&head(&answer))?;
@@ -84,6 +91,9 @@ pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), 
         }
     }
     printed?;
+    if absent && let Some(meant) = client.meant(&name) {
+        output.hint(did_you_mean(&meant));
+    }
     if failed { Err(CommandError::silent()) } else { Ok(()) }
 }
 

@@ -1,8 +1,10 @@
 //! `dhow logs NAME`.
 
+use clap_complete::engine::ArgValueCompleter;
 use dhow_core::quantity::parse_duration;
 
 use super::client::{Client, LogQuery};
+use super::complete;
 use super::error::CommandError;
 use super::output::{Format, Output};
 use super::settings::Settings;
@@ -12,6 +14,7 @@ use super::wire::LogLine;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
     /// The function: NAME or NAME.NAMESPACE
+    #[arg(add = ArgValueCompleter::new(complete::functions))]
     pub name: String,
     /// Go on with what its calls write from now on
     #[arg(long, short)]

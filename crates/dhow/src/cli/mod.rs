@@ -9,6 +9,8 @@ pub(crate) mod bar;
 pub mod calls;
 mod changes;
 pub mod client;
+pub mod colour;
+pub mod complete;
 pub mod credentials;
 pub mod delete;
 pub mod deploy;

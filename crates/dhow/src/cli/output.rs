@@ -3,9 +3,12 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
+use anstream::{AutoStream, ColorChoice};
+use anstyle::Style;
 use dhow_dialects::document;
 use serde_json::Value;
 
+use super::colour;
 use super::error::{CommandError, Kind};
 
 /// How data is printed.
@@ -30,6 +33,8 @@ pub struct Output {
     notes: Box<dyn Write>,
     data_is_terminal: bool,
     notes_are_terminal: bool,
+    data_is_coloured: bool,
+    notes_are_coloured: bool,
     /// A progress line stands on the terminal and is to be written over.
     line_is_open: bool,
     last_step: String,
@@ -45,6 +50,8 @@ impl Output {
             notes: Box::new(io::stderr()),
             data_is_terminal: io::stdout().is_terminal(),
             notes_are_terminal: io::stderr().is_terminal(),
+            data_is_coloured: AutoStream::choice(&io::stdout()) != ColorChoice::Never,
+            notes_are_coloured: AutoStream::choice(&io::stderr()) != ColorChoice::Never,
             line_is_open: false,
             last_step: String::new(),
             data_is_open: false,
@@ -124,7 +131,13 @@ impl Output {
     /// # Errors
     /// When they can't be written.
     pub fn table(&mut self, head: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-        self.data(table(head, rows).as_bytes())
+        let style = if self.data_is_coloured { colour::HEAD } else { Style::new() };
+        self.data(table(head, rows, style).as_bytes())
+    }
+
+    /// `text` in this style, where data has colours.
+    pub fn styled(&self, style: Style, text: impl Display) -> String {
+        if self.data_is_coloured { format!("{style}{text}{style:#}") } else { text.to_string() }
     }
 
     /// Tells the person something that is not data.
@@ -153,13 +166,21 @@ impl Output {
         if matches!(error.kind, Kind::Silent | Kind::Closed) {
             return;
         }
-        self.note(format_args!("error: {}", error.message));
+        self.labelled("error", colour::ERROR, &error.message);
         for detail in &error.details {
             self.note(format_args!("  {detail}"));
         }
-        for hint in &error.hints {
-            self.note(format_args!("hint: {hint}"));
-        }
+        error.hints.iter().for_each(|hint| self.hint(hint));
+    }
+
+    /// Says what to do next.
+    pub fn hint(&mut self, hint: impl Display) {
+        self.labelled("hint", colour::HINT, hint);
+    }
+
+    fn labelled(&mut self, label: &str, style: Style, text: impl Display) {
+        let style = if self.notes_are_coloured { style } else { Style::new() };
+        self.note(format_args!("{style}{label}:{style:#} {text}"));
     }
 
     fn close_line(&mut self) {
@@ -175,17 +196,18 @@ impl Output {
     }
 }
 
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+fn table(head: &[&str], rows: &[Vec<String>], style: Style) -> String {
     let head: Vec<String> = head.iter().map(|title| (*title).to_owned()).collect();
     let lines = || std::iter::once(&head).chain(rows);
     let widths: Vec<usize> = (0..head.len())
         .map(|column| lines().map(|line| line[column].chars().count()).max().unwrap_or(0))
         .collect();
     let mut text = String::new();
-    for line in lines() {
+    for (nth, line) in lines().enumerate() {
         let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("   ").trim_end());
-        text.push('\n');
+        let cells = cells.collect::<Vec<_>>().join("   ");
+        let style = if nth == 0 { style } else { Style::new() };
+        text.push_str(&format!("{style}{}{style:#}\n", cells.trim_end()));
     }
     text
 }
@@ -236,6 +258,8 @@ pub(super) mod tests {
             notes: Box::new(notes.clone()),
             data_is_terminal: terminal,
             notes_are_terminal: terminal,
+            data_is_coloured: false,
+            notes_are_coloured: false,
             line_is_open: false,
             last_step: String::new(),
             data_is_open: false,
@@ -246,8 +270,8 @@ pub(super) mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell_and_lines_end_without_blanks() {
         let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["höher".to_owned(), String::new()]];
-        assert_eq!(table(&["NAME", "N"], &rows), "NAME    N\na       1\nhöher\n");
-        assert_eq!(table(&["NAME"], &[]), "NAME\n");
+        assert_eq!(table(&["NAME", "N"], &rows, Style::new()), "NAME    N\na       1\nhöher\n");
+        assert_eq!(table(&["NAME"], &[], Style::new()), "NAME\n");
     }
 
     #[test]
@@ -298,5 +322,16 @@ pub(super) mod tests {
         output.error(&CommandError::silent());
         assert_eq!(notes.text(), "error: it failed\n  a: b\nhint: do this\n");
         assert_eq!(data.text(), "");
+    }
+
+    #[test]
+    fn colours_are_on_the_words_that_say_what_a_line_is() {
+        let (mut output, data, notes) = kept(true);
+        (output.data_is_coloured, output.notes_are_coloured) = (true, true);
+        output.error(&CommandError::failure("it failed").hint("do this"));
+        let said = "\x1b[1m\x1b[31merror:\x1b[0m it failed\n\x1b[36mhint:\x1b[0m do this\n";
+        assert_eq!(notes.text(), said);
+        output.table(&["NAME"], &[vec!["a".to_owned()]]).unwrap();
+        assert_eq!(data.text(), "\x1b[1mNAME\x1b[0m\na\n");
     }
 }

@@ -4,24 +4,25 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap_complete::engine::ArgValueCompleter;
 use dhow_core::name::{DEFAULT_NAMESPACE, FunctionName, Label};
 use http::Uri;
 
+use super::complete;
 use super::credentials::CredentialsFile;
 use super::error::CommandError;
 use super::trust::Trust;
 
-/// The admin address of the dhow to talk to.
+/// The variable that names the server.
 pub const DHOW_SERVER: &str = "DHOW_SERVER";
-/// The namespace of functions whose namespace is not said.
-pub const DHOW_NAMESPACE: &str = "DHOW_NAMESPACE";
+
+/// The path of the setting that it is.
+pub const SERVER: &str = "server";
 
 /// The token, or admin secret, to show to the server.
 pub const DHOW_TOKEN: &str = "DHOW_TOKEN";
 /// A file that holds one.
 pub const DHOW_TOKEN_FILE: &str = "DHOW_TOKEN_FILE";
-/// A file of certificates whose authorities are believed, besides the system's.
-pub const DHOW_CA_FILE: &str = "DHOW_CA_FILE";
 /// Where people's settings are, after the XDG base directory specification.
 const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 const HOME: &str = "HOME";
@@ -36,11 +37,12 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
     /// The admin address of the dhow to talk to [env: DHOW_SERVER] [default: http://127.0.0.1:8081]
-    #[arg(long, global = true, value_name = "URL", help_heading = "Server")]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Server", value_parser = base_url)]
     pub server: Option<String>,
     /// The namespace of the functions [env: DHOW_NAMESPACE] [default: default]
-    #[arg(long, short, global = true, value_name = "NS", help_heading = "Server")]
-    pub namespace: Option<String>,
+    #[arg(long, short, global = true, value_name = "NS", help_heading = "Server",
+          add = ArgValueCompleter::new(complete::namespaces))]
+    pub namespace: Option<Label>,
     /// A file with the token to show to the server [env: DHOW_TOKEN_FILE, or DHOW_TOKEN for the token itself] [default: what `dhow auth login` kept]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
     pub token_file: Option<PathBuf>,
@@ -83,7 +85,7 @@ impl fmt::Debug for Secret {
 pub struct Settings {
     /// The admin address, without a `/` at its end.
     pub server: String,
-    /// The namespace that was named, by an option or the environment.
+    /// The namespace that was named.
     pub namespace: Option<Label>,
     /// What to show to the server.
     pub token: Option<Secret>,
@@ -96,34 +98,16 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Puts `args` and the `environment`'s variables together; options win.
+    /// What `args` mean, with the token that they, the `environment` or an earlier login name.
     ///
     /// # Errors
-    /// When a value is no address or no namespace.
+    /// When a token was named and can't be read.
     pub fn resolve(
         args: &Args,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, CommandError> {
-        let said = |option: &Option<String>, flag: &'static str, variable: &'static str| {
-            let option = option.clone().map(|value| (flag, value));
-            option.or_else(|| {
-                let value = environment(variable).filter(|value| !value.is_empty());
-                value.map(|value| (variable, value))
-            })
-        };
-        let server = match said(&args.server, "--server", DHOW_SERVER) {
-            None => DEFAULT_SERVER.to_owned(),
-            Some((source, address)) => base_url(&address).map_err(|why| {
-                CommandError::usage(format!("{source} is `{address}`, which {why}"))
-                    .hint(format!("write an address such as {DEFAULT_SERVER}"))
-            })?,
-        };
-        let namespace = match said(&args.namespace, "--namespace", DHOW_NAMESPACE) {
-            None => None,
-            Some((source, name)) => Some(name.parse().map_err(|why| {
-                CommandError::usage(format!("{source} is `{name}`, which is no namespace: {why}"))
-            })?),
-        };
+        let server = args.server.clone().unwrap_or_else(|| DEFAULT_SERVER.to_owned());
+        let namespace = args.namespace.clone();
         let credentials =
             settings_folder(&environment).map(|folder| CredentialsFile::in_folder(&folder));
         let given = given_token(args, &environment)?;
@@ -132,10 +116,9 @@ impl Settings {
             Some(token) => Some(token),
             None => credentials.as_ref().map(|file| file.get(&server)).transpose()?.flatten(),
         };
-        let trust = match (&args.ca_file, environment(DHOW_CA_FILE)) {
-            (Some(file), _) => Trust::also(file, "--ca-file")?,
-            (None, Some(file)) if !file.is_empty() => Trust::also(Path::new(&file), DHOW_CA_FILE)?,
-            (None, _) => Trust::System,
+        let trust = match &args.ca_file {
+            Some(file) => Trust::also(file, "--ca-file")?,
+            None => Trust::System,
         };
         Ok(Self { server, namespace, token, token_is_given, trust, credentials })
     }
@@ -237,27 +220,6 @@ pub(super) fn base_url(address: &str) -> Result<String, &'static str> {
 mod tests {
     use super::*;
 
-    fn resolve(server: Option<&str>, env: &[(&str, &str)]) -> Result<Settings, CommandError> {
-        let args = Args { server: server.map(str::to_owned), ..Args::default() };
-        Settings::resolve(&args, |name| {
-            env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    #[test]
-    fn an_option_wins_over_the_environment_and_both_over_the_default() {
-        let env = [(DHOW_SERVER, "http://a:1/"), (DHOW_NAMESPACE, "shop")];
-        assert_eq!(resolve(None, &[]).unwrap().server, DEFAULT_SERVER);
-        assert_eq!(resolve(None, &[(DHOW_SERVER, "")]).unwrap().server, DEFAULT_SERVER);
-        let settings = resolve(None, &env).unwrap();
-        assert_eq!(
-            (settings.server.as_str(), settings.namespace().as_str()),
-            ("http://a:1", "shop")
-        );
-        assert_eq!(resolve(Some("http://b:2"), &env).unwrap().server, "http://b:2");
-        assert_eq!(resolve(Some("https://b"), &env).unwrap().server, "https://b");
-    }
-
     #[test]
     fn the_nearest_token_wins_and_none_is_shown() {
         let folder = tempfile::tempdir().unwrap();
@@ -286,25 +248,31 @@ mod tests {
         assert!(token(Some(&empty), &[]).is_err());
         assert!(token(Some("/nowhere"), &[]).is_err());
         assert_eq!(format!("{:?}", Secret::read("hidden").unwrap()), "Secret(…)");
-        let other = resolve(Some("http://other:1"), &[(XDG_CONFIG_HOME, &home)]).unwrap();
+        let args = Args { server: Some("http://other:1".to_owned()), ..Args::default() };
+        let other =
+            Settings::resolve(&args, |name| (name == XDG_CONFIG_HOME).then(|| home.clone()));
+        let other = other.unwrap();
         assert_eq!(other.token, None);
     }
 
+    fn in_namespace(namespace: Option<&str>) -> Settings {
+        let namespace = namespace.map(|namespace| namespace.parse().unwrap());
+        Settings::resolve(&Args { namespace, ..Args::default() }, |_| None).unwrap()
+    }
+
     #[test]
-    fn a_wrong_address_or_namespace_is_a_wrong_usage_that_names_its_source() {
+    fn an_address_has_a_scheme_and_a_host_and_nothing_more() {
         for wrong in ["localhost:8081", "https://a/b", "http://a/b", "http://a/?b", "", "ftp://a"] {
-            let error = resolve(Some(wrong), &[]).unwrap_err();
-            assert_eq!(error.exit_code(), 2);
-            assert!(error.message.starts_with("--server is"), "{error}");
+            assert!(base_url(wrong).is_err(), "{wrong}");
         }
-        let error = resolve(None, &[(DHOW_NAMESPACE, "A")]).unwrap_err();
-        assert!(error.message.starts_with("DHOW_NAMESPACE is `A`"), "{error}");
+        assert_eq!(base_url("http://a:1/").unwrap(), "http://a:1");
+        assert_eq!(base_url("https://a").unwrap(), "https://a");
     }
 
     #[test]
     fn a_function_is_in_its_own_namespace_or_in_the_one_that_is_set() {
-        let plain = resolve(None, &[]).unwrap();
-        let shop = resolve(None, &[(DHOW_NAMESPACE, "shop")]).unwrap();
+        let plain = in_namespace(None);
+        let shop = in_namespace(Some("shop"));
         assert_eq!(plain.function("a").unwrap().to_string(), "a.default");
         assert_eq!(plain.function("a.b").unwrap().to_string(), "a.b");
         assert_eq!(shop.function("a").unwrap().to_string(), "a.shop");

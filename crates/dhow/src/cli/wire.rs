@@ -1,11 +1,12 @@
 //! What the admin API says, as far as it is used here. A field that a server of another version
 //! leaves out has an empty value where nothing depends on it.
 
+use dhow_core::outcome::Reason;
 use dhow_dialects::problem::FieldError;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::error::CommandError;
+use super::error::{CommandError, Kind};
 
 /// The server's version.
 #[derive(Debug, Clone, Deserialize)]
@@ -419,6 +420,9 @@ pub struct SecretStatus {
 pub struct Problem {
     /// What is wrong, in words.
     pub error: String,
+    /// The same as a stable short name.
+    #[serde(default)]
+    pub reason: String,
     /// What to do about it.
     #[serde(default)]
     pub hint: String,
@@ -440,7 +444,11 @@ impl From<Problem> for CommandError {
     fn from(problem: Problem) -> Self {
         let fields =
             problem.fields.into_iter().map(|field| FieldError::new(field.path, field.message));
-        Self::failure(problem.error).fields(fields).hint(problem.hint)
+        let mut error = Self::failure(problem.error).fields(fields).hint(problem.hint);
+        if problem.reason == Reason::NotFound.as_str() {
+            error.kind = Kind::Absent;
+        }
+        error
     }
 }
 

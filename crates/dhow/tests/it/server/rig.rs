@@ -10,6 +10,9 @@ use tempfile::TempDir;
 
 pub(crate) const DHOW: &str = env!("CARGO_BIN_EXE_dhow");
 
+/// A file of settings that says nothing, so that this machine's is not read.
+pub(crate) const NO_SETTINGS: &str = "/dev/null";
+
 /// A server that runs.
 pub(crate) struct Server {
     process: Child,
@@ -229,6 +232,7 @@ pub(crate) fn up(data: &Path, more: &[&str]) -> Command {
     let any = "127.0.0.1:0";
     command.args(["up", "--listen", any, "--admin", any, "--metrics", any, "--data"]);
     command.arg(data.join("data")).args(more).stdin(Stdio::null());
+    command.env("DHOW_CONFIG", NO_SETTINGS);
     command
 }
 
@@ -249,8 +253,8 @@ pub(crate) fn client(admin: &str, args: &[&str]) -> Output {
 /// A client's command with variables of its environment.
 pub(crate) fn client_with(admin: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(DHOW);
-    command.args(args).env_clear().env("DHOW_SERVER", admin).envs(env.iter().copied());
-    command.stdin(Stdio::null()).output().expect("dhow")
+    command.args(args).env_clear().env("DHOW_SERVER", admin).env("DHOW_CONFIG", NO_SETTINGS);
+    command.envs(env.iter().copied()).stdin(Stdio::null()).output().expect("dhow")
 }
 
 pub(crate) fn call(url: &str, method: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {

@@ -60,7 +60,7 @@ impl CommandError {
     /// The same failure of a command that says 1 when it succeeded: it ends with 2, as `diff` does.
     #[must_use]
     pub fn trouble(mut self) -> Self {
-        if self.kind == Kind::Failure {
+        if matches!(self.kind, Kind::Failure | Kind::Absent) {
             self.kind = Kind::Trouble;
         }
         self

@@ -6,6 +6,7 @@ mod cold;
 mod density;
 mod load;
 mod machine;
+mod queue;
 mod report;
 mod server;
 mod throughput;
@@ -67,6 +68,8 @@ enum Part {
     Burn,
     /// Memory, start and calls of thousands of functions
     Density,
+    /// Asynchronous calls taken a second
+    Queue,
 }
 
 impl Args {
@@ -149,6 +152,9 @@ fn measure(args: &Args, report: &mut report::Report) -> Result<(), String> {
     }
     if args.wants(Part::Density) {
         report.density = Some(density::measure(args)?);
+    }
+    if args.wants(Part::Queue) {
+        report.queue = queue::measure(args)?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::burn::Burn;
 use crate::cold::Cold;
 use crate::density::{Density, MOST_MEMORY, MOST_SLOWDOWN, MOST_START};
 use crate::machine::Machine;
+use crate::queue::{self, Sync, Taken};
 use crate::throughput::{CONNECTIONS, SUBJECTS, Sample, Subject};
 
 /// Everything that was measured.
@@ -22,6 +23,7 @@ pub(crate) struct Report {
     pub(crate) cold: Vec<Cold>,
     pub(crate) burn: Option<Burn>,
     pub(crate) density: Option<Density>,
+    pub(crate) queue: Vec<Taken>,
 }
 
 /// A goal: what is compared, and the least that is good enough and that is aimed at.
@@ -84,6 +86,7 @@ impl Report {
             cold: vec![],
             burn: None,
             density: None,
+            queue: vec![],
         }
     }
 
@@ -178,6 +181,39 @@ impl Report {
         }
         Ok(())
     }
+
+    fn queue_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\n| asynchronous calls | connections | taken/s | p50 us | p99 us |\n|---|---|---|---|---|"
+        )?;
+        for sync in Sync::ALL {
+            for c in queue::CONNECTIONS {
+                let cell = |of: fn(&Taken) -> f64| taken(&self.queue, sync, c, of);
+                let rate = cell(|one| one.load.per_second);
+                writeln!(
+                    f,
+                    "| {} | {c} | {:.0} [{:.0}..{:.0}] | {:.0} | {:.0} |",
+                    sync.name(),
+                    median(&rate),
+                    percentile(&rate, 0.0),
+                    percentile(&rate, 1.0),
+                    median(&cell(|one| one.load.p50)),
+                    median(&cell(|one| one.load.p99))
+                )?;
+            }
+        }
+        let gain = |c| {
+            let rate = |sync| median(&taken(&self.queue, sync, c, |one| one.load.per_second));
+            rate(Sync::Shared) / rate(Sync::Each)
+        };
+        writeln!(
+            f,
+            "\nShared syncs take {:.1} times the calls at 16, {:.1} times at 64.",
+            gain(16),
+            gain(64)
+        )
+    }
 }
 
 impl fmt::Display for Report {
@@ -204,6 +240,9 @@ impl fmt::Display for Report {
         }
         if let Some(density) = &self.density {
             density_table(density, f)?;
+        }
+        if !self.queue.is_empty() {
+            self.queue_table(f)?;
         }
         Ok(())
     }
@@ -244,6 +283,14 @@ fn density_table(density: &Density, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 fn cell(all: &[Sample], subject: Subject, connections: usize, of: fn(&Sample) -> f64) -> Vec<f64> {
     all.iter()
         .filter(|sample| sample.subject == subject && sample.connections == connections)
+        .map(of)
+        .collect()
+}
+
+/// One figure of the queue, in all rounds.
+fn taken(all: &[Taken], sync: Sync, connections: usize, of: fn(&Taken) -> f64) -> Vec<f64> {
+    all.iter()
+        .filter(|taken| taken.sync == sync && taken.connections == connections)
         .map(of)
         .collect()
 }

@@ -66,6 +66,15 @@ impl Server {
 
     /// dhow with an empty data folder, or with one it had before.
     pub(crate) fn dhow(args: &Args, data: Option<TempDir>) -> Result<Self, String> {
+        Self::dhow_with(args, data, &[])
+    }
+
+    /// The same, with more options.
+    pub(crate) fn dhow_with(
+        args: &Args,
+        data: Option<TempDir>,
+        options: &[&str],
+    ) -> Result<Self, String> {
         let data = match data {
             Some(data) => data,
             None => tempfile::tempdir().map_err(|error| error.to_string())?,
@@ -74,6 +83,7 @@ impl Server {
         let process = Command::new(args.dhow())
             .args(["up", "--listen", any, "--admin", any, "--metrics", any, "--data"])
             .arg(data.path())
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -79,6 +79,9 @@ pub(super) struct FunctionStatus {
     traffic: Vec<ShareStatus>,
     routes: Vec<RouteStatus>,
     limits: Value,
+    /// How asynchronous calls wait and are tried again.
+    #[serde(rename = "async")]
+    asynchronous: Value,
     in_flight: u64,
     calls: u64,
     failures: u64,
@@ -339,6 +342,7 @@ impl FunctionStatus {
             traffic: split.iter().map(ShareStatus::from).collect(),
             routes: routes.iter().map(RouteStatus::from).collect(),
             limits: manifest["spec"]["limits"].clone(),
+            asynchronous: manifest["spec"]["async"].clone(),
             in_flight: counters.in_flight,
             calls: counters.calls,
             failures: counters.failures,

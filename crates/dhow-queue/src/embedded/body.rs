@@ -19,9 +19,8 @@ use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
 
 use super::disk::is_full;
 
-/// Bytes of a body up to which it is a row. Measured: a row of this size costs about what a file
-/// of its own costs, whose sync is one more and can't be shared; larger rows make every commit
-/// that they are in wait.
+/// Bytes of a body up to which it is a row. A file costs a sync of its own, which can't be shared;
+/// a large row is held in memory, and every call of its transaction waits for it.
 pub(super) const ROW: usize = 64 << 10;
 /// Bytes that are read of a file at a time.
 const PIECE: usize = 64 << 10;
@@ -51,7 +50,7 @@ pub(super) fn path_of(folder: &Path, call: CallId) -> PathBuf {
     folder.join(call.to_string())
 }
 
-/// Takes a body of at most `most` bytes.
+/// Takes a body of at most `most` bytes. A large one is a file in `folder` then.
 pub(super) async fn spool(
     folder: &Path,
     call: CallId,
@@ -108,7 +107,8 @@ async fn write(file: &mut File, data: &[u8]) -> Result<(), EnqueueError> {
     file.write_all(data).await.map_err(storage)
 }
 
-fn storage(error: io::Error) -> EnqueueError {
+/// A call that is not kept for what the disk says.
+pub(super) fn storage(error: io::Error) -> EnqueueError {
     if is_full(&error) {
         EnqueueError::Full("the disk is full")
     } else {
@@ -117,6 +117,15 @@ fn storage(error: io::Error) -> EnqueueError {
 }
 
 impl BodyFile {
+    /// Moves it to where bodies are, which is not durable yet.
+    pub(super) fn place(&mut self, bodies: &Path) -> io::Result<()> {
+        let name = self.path.file_name().unwrap_or_default();
+        let place = bodies.join(name);
+        fs::rename(&self.path, &place)?;
+        self.path = place;
+        Ok(())
+    }
+
     /// It belongs to a call from now on.
     pub(super) fn keep(mut self) {
         self.kept = true;

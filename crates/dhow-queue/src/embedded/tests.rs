@@ -1,19 +1,21 @@
 //! The queue on a real disk, through restarts, and on one that fails when it is told to.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use bytes::Bytes;
 use dhow_core::name::Label;
-use dhow_core::queue::CallState;
+use dhow_core::queue::{CallState, Note, Work};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt as _;
 use redb::{Database, StorageBackend};
 use tempfile::TempDir;
 
+use super::recover::INTERRUPTIONS;
 use super::*;
 
-fn new_call(id: u128, function: &str) -> NewCall {
+pub(super) fn new_call(id: u128, function: &str) -> NewCall {
     NewCall {
         id: CallId(id),
         function: FunctionName::parse(function).unwrap(),
@@ -34,11 +36,11 @@ fn new_call(id: u128, function: &str) -> NewCall {
     }
 }
 
-fn keyed(id: u128, key: &str) -> NewCall {
+pub(super) fn keyed(id: u128, key: &str) -> NewCall {
     NewCall { idempotency_key: Some(key.to_owned()), ..new_call(id, "f") }
 }
 
-fn body(bytes: impl Into<Bytes>) -> CallBody {
+pub(super) fn body(bytes: impl Into<Bytes>) -> CallBody {
     body::of_row(bytes.into())
 }
 
@@ -51,7 +53,7 @@ async fn keep(queue: &EmbeddedQueue, id: u128) {
     assert_eq!(accepted, Accepted { call: CallId(id), is_repeat: false });
 }
 
-async fn lease(queue: &EmbeddedQueue) -> Lease {
+pub(super) async fn lease(queue: &EmbeddedQueue) -> Lease {
     tokio::time::timeout(Duration::from_secs(60), queue.lease(&|_, _| true)).await.expect("work")
 }
 
@@ -60,7 +62,7 @@ async fn text(work: Work) -> String {
     String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
-fn answer(text: &str) -> Answer {
+pub(super) fn answer(text: &str) -> Answer {
     Answer {
         status: StatusCode::OK,
         headers: HeaderMap::new(),
@@ -70,7 +72,7 @@ fn answer(text: &str) -> Answer {
     }
 }
 
-fn note() -> Note {
+pub(super) fn note() -> Note {
     Note::new("status", 500, "it answered 500")
 }
 
@@ -79,7 +81,10 @@ fn depth(queue: &EmbeddedQueue, state: CallState) -> u64 {
 }
 
 fn files(folder: &TempDir) -> usize {
-    std::fs::read_dir(folder.path().join(BODIES)).unwrap().count()
+    [BODIES, BEGUN]
+        .map(|name| std::fs::read_dir(folder.path().join(name)).unwrap().count())
+        .iter()
+        .sum()
 }
 
 #[tokio::test]
@@ -269,8 +274,9 @@ async fn a_large_body_is_a_file_that_lives_as_long_as_its_call() {
     drop(queue);
     let stray = folder.path().join(BODIES).join(CallId(9).to_string());
     std::fs::write(&stray, "of a call that was never acknowledged").unwrap();
+    std::fs::write(folder.path().join(BEGUN).join(CallId(1).to_string()), "begun").unwrap();
     let queue = open(&folder);
-    assert!(!stray.exists());
+    assert_eq!(files(&folder), 1);
     let lease = lease(&queue).await;
     let Work::Run { body: found, .. } = lease.work else { panic!("it is to be run") };
     assert_eq!(found.collect().await.unwrap().to_bytes(), large);
@@ -478,6 +484,54 @@ async fn a_disk_that_is_full_for_a_while_refuses_new_calls_and_loses_no_end() {
     let stand: Vec<_> = views.iter().map(|view| (view.call.0, view.state)).collect();
     let waiting = CallState::Waiting;
     assert_eq!(stand, [(4, waiting), (3, waiting), (2, CallState::Dead)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_copied_while_it_pauses_is_a_queue() {
+    let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let queue = open(&folder);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (busy, ended) = (queue.clone(), stop.clone());
+    let work = tokio::spawn(async move {
+        for id in 0.. {
+            let large = vec![0; if id % 2 == 0 { 0 } else { 100_000 }];
+            busy.enqueue(new_call(id, "f"), body(large)).await.unwrap();
+            let lease = lease(&busy).await;
+            if id % 3 != 0 {
+                busy.settle(lease.id, Settle::Finished(None)).await.unwrap();
+            }
+            if ended.load(SeqCst) {
+                return;
+            }
+        }
+    });
+    for copy in 0..5 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let to = copies.path().join(copy.to_string());
+        let pausing = queue.clone();
+        let (from, place) = (folder.path().to_owned(), to.clone());
+        let copied = spawn_blocking(move || {
+            pausing.paused(&mut || {
+                std::fs::create_dir_all(place.join(BODIES)).unwrap();
+                std::fs::copy(from.join(FILE), place.join(FILE)).unwrap();
+                for entry in std::fs::read_dir(from.join(BODIES)).unwrap() {
+                    let path = entry.unwrap().path();
+                    std::fs::copy(&path, place.join(BODIES).join(path.file_name().unwrap()))
+                        .unwrap();
+                }
+            });
+        });
+        copied.await.unwrap();
+        let copy = EmbeddedQueue::open(&to, Config::default()).unwrap();
+        while copy.figures().depths.iter().any(|row| row.1 == CallState::Waiting) {
+            let lease = lease(&copy).await;
+            let Work::Run { body, .. } = lease.work else { panic!("it is to be run") };
+            body.collect().await.unwrap();
+        }
+        assert_eq!(depth(&copy, CallState::Dead), 0, "a body is missing in the copy");
+    }
+    stop.store(true, SeqCst);
+    work.await.unwrap();
 }
 
 #[test]

@@ -17,14 +17,12 @@ use dhow_core::call::CallId;
 use dhow_core::queue::{Accepted, EnqueueError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::body::{self, Kept};
+use super::body::{self, Kept, storage};
 use super::disk::{self, Row};
 use super::ledger::{Entry, KEY_COST, KeyHash, KeyUse};
 use super::state::State;
 use super::{Shared, cost_of};
 
-/// Bytes of one transaction, but for its last change.
-const BATCH: u64 = 8 << 20;
 /// How long changes may wait that nobody waits for.
 const LAZY: Duration = Duration::from_millis(50);
 /// The pause before changes are tried again that could not be written.
@@ -83,8 +81,10 @@ pub(super) struct Writer {
     bodies: PathBuf,
     inbox: Receiver<Ask>,
     next_number: u64,
-    /// What could not be written yet.
+    /// What is still to be written.
     kept: Vec<Ask>,
+    /// The last transaction failed.
+    fails: bool,
     tidied: Instant,
 }
 
@@ -98,7 +98,15 @@ enum Inbox {
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, inbox: Receiver<Ask>, next_number: u64) -> Self {
         let bodies = shared.bodies.clone();
-        Self { shared, bodies, inbox, next_number, kept: vec![], tidied: Instant::now() }
+        Self {
+            shared,
+            bodies,
+            inbox,
+            next_number,
+            kept: vec![],
+            fails: false,
+            tidied: Instant::now(),
+        }
     }
 
     /// Works until nobody can ask any more.
@@ -124,9 +132,17 @@ impl Writer {
     fn gather(&mut self) -> (Vec<Ask>, Inbox) {
         let mut asks = std::mem::take(&mut self.kept);
         let mut bytes: u64 = asks.iter().map(Ask::bytes).sum();
-        let mut until = Instant::now() + if asks.is_empty() { TIDY } else { PAUSE };
+        let wait = match (self.fails, asks.is_empty()) {
+            (true, _) => PAUSE,
+            (false, true) => TIDY,
+            (false, false) => Duration::ZERO,
+        };
+        if self.fails && bytes >= self.shared.config.batch {
+            std::thread::sleep(PAUSE);
+        }
+        let mut until = Instant::now() + wait;
         // Where somebody waits nothing is waited for: the time of one sync is what gathers more.
-        while bytes < BATCH {
+        while bytes < self.shared.config.batch {
             match self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(ask) => {
                     let wait = if ask.is_awaited() { Duration::ZERO } else { LAZY };
@@ -143,6 +159,8 @@ impl Writer {
 
     /// Writes all of it, or refuses the new calls and keeps the rest for later.
     fn commit(&mut self, asks: Vec<Ask>) {
+        let shared = self.shared.clone();
+        let _writing = shared.writing.lock();
         let mut takes = Vec::new();
         let mut rest = Vec::new();
         for ask in asks {
@@ -156,13 +174,13 @@ impl Writer {
         // A repeat of a call that is on disk needs no other transaction.
         let written = match takes.is_empty() && rest.is_empty() {
             true => Ok(()),
-            false => {
-                let in_files = takes.iter().any(|one| matches!(one.take.body, Kept::File(_)));
+            false => self.place(&mut takes).and_then(|()| {
                 let mut rows: Vec<Row> = takes.iter_mut().map(Taking::row).collect();
                 rows.extend(rows_of(&rest));
-                self.write(&rows, in_files)
-            }
+                self.write(&rows)
+            }),
         };
+        self.fails = written.is_err();
         match written {
             Ok(()) => {
                 let replies = self.follow(takes, rest);
@@ -243,16 +261,24 @@ impl Writer {
         left
     }
 
-    fn write(&self, rows: &[Row], in_files: bool) -> Result<(), EnqueueError> {
-        if in_files {
-            // A body's file is durable; now its name is, too.
-            disk::sync_folder(&self.bodies)
-                .map_err(|error| EnqueueError::Storage(error.to_string()))?;
-        }
-        self.shared.disk.write(rows).map_err(|error| match error {
-            redb::Error::Io(error) if disk::is_full(&error) => {
-                EnqueueError::Full("the disk is full")
+    /// Puts the files of bodies in their place, durably.
+    fn place(&self, takes: &mut [Taking]) -> Result<(), EnqueueError> {
+        let placed = || {
+            let mut any = false;
+            for taking in takes {
+                if let Kept::File(file) = &mut taking.take.body {
+                    file.place(&self.bodies)?;
+                    any = true;
+                }
             }
+            if any { disk::sync_folder(&self.bodies) } else { Ok(()) }
+        };
+        placed().map_err(storage)
+    }
+
+    fn write(&self, rows: &[Row]) -> Result<(), EnqueueError> {
+        self.shared.disk.write(rows).map_err(|error| match error {
+            redb::Error::Io(error) => storage(error),
             error => EnqueueError::Storage(error.to_string()),
         })?;
         self.shared.commits.fetch_add(1, Relaxed);

@@ -1,11 +1,13 @@
 //! `dhow describe NAME`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap_complete::engine::ArgValueCompleter;
 use dhow_core::name::FunctionName;
+use serde_json::{Map, Value};
 
-use super::client::Client;
+use super::client::{CallQuery, Client};
 use super::complete;
 use super::error::CommandError;
 use super::output::{Format, Output};
@@ -28,6 +30,8 @@ pub struct Args {
 const LAST_CALLS: u32 = 5;
 /// Calls that are shown with `-o wide`.
 const LAST_CALLS_WIDE: u32 = 50;
+/// Asynchronous calls that are counted.
+const MOST_KEPT: u32 = 1000;
 
 /// Runs the command.
 ///
@@ -54,7 +58,8 @@ fn print(
     output: &mut Output,
 ) -> Result<(), CommandError> {
     let outcomes = client.outcomes(name, calls, None)?.read.items;
-    for (title, text) in facts(function) {
+    let kept = kept(client, name)?.map(|text| ("Kept calls", text));
+    for (title, text) in facts(function).into_iter().chain(kept) {
         output.line(format_args!("{:<12}{text}", format!("{title}:")))?;
     }
     if !outcomes.is_empty() {
@@ -93,6 +98,7 @@ fn facts(function: &FunctionStatus) -> Vec<(&'static str, String)> {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         ("Limit", format!("{name} {value}"))
     }));
+    facts.extend(asynchronous(&function.asynchronous).map(|text| ("Async", text)));
     facts
 }
 
@@ -103,6 +109,40 @@ fn revision(function: &FunctionStatus) -> String {
             format!("{}, rolled back from {from} at {at}", function.revision)
         }
     }
+}
+
+/// How asynchronous calls wait and are tried again, in one line.
+fn asynchronous(policy: &Map<String, Value>) -> Option<String> {
+    let queue = policy.get("queue")?.as_str()?;
+    let retry = policy.get("retry")?;
+    let wait = |name: &str| retry[name].as_str().unwrap_or("?").to_owned();
+    let statuses: Vec<_> = retry["statuses"].as_array()?.iter().map(Value::to_string).collect();
+    let keep = policy.get("keepResult").and_then(Value::as_str).unwrap_or("0s");
+    Some(format!(
+        "queue {queue}, {} attempts, waits of {} to {} after {}, results kept {keep}",
+        retry["attempts"],
+        wait("minWait"),
+        wait("maxWait"),
+        if statuses.is_empty() { "no status".to_owned() } else { statuses.join(" ") },
+    ))
+}
+
+/// How many asynchronous calls of the function stand where, in one line; none where there are none.
+fn kept(client: &Client, name: &FunctionName) -> Result<Option<String>, CommandError> {
+    let query = CallQuery {
+        namespace: Some(name.namespace.clone()),
+        function: Some(name.name.clone()),
+        limit: MOST_KEPT,
+        ..CallQuery::default()
+    };
+    let page = client.calls(&query)?.read;
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    for call in &page.items {
+        *counts.entry(call.state.as_str()).or_default() += 1;
+    }
+    let told: Vec<_> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let more = if page.next.is_some() { " of the newest, and more" } else { "" };
+    Ok((!told.is_empty()).then(|| format!("{}{more}", told.join(", "))))
 }
 
 fn route(route: &RouteStatus) -> String {
@@ -142,7 +182,9 @@ mod tests {
             "traffic": [{"revision": 2, "weight": 9}, {"revision": 3, "weight": 1}],
             "abi": "command", "io": "cgi", "digest": "sha256:00", "deployed": "now",
             "routes": [{"path": "/a", "methods": ["GET", "PUT"], "host": "b.c"}, {"path": "/d"}],
-            "limits": {"memory": "64Mi", "queue": 7}, "in_flight": 1, "calls": 20, "failures": 2,
+            "limits": {"memory": "64Mi", "queue": 7}, "in_flight": 1,
+            "async": {"queue": "slow", "keepResult": "1h", "retry": {
+                "attempts": 3, "minWait": "1s", "maxWait": "2m", "statuses": [502, 503]}}, "calls": 20, "failures": 2,
         }))
         .unwrap();
         let told: Vec<_> =
@@ -164,6 +206,7 @@ mod tests {
                 "Route * /d",
                 "Limit memory 64Mi",
                 "Limit queue 7",
+                "Async queue slow, 3 attempts, waits of 1s to 2m after 502 503, results kept 1h",
             ]
         );
     }

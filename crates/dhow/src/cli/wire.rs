@@ -56,6 +56,9 @@ pub struct FunctionStatus {
     /// What a call may use, by the manifest's names.
     #[serde(default)]
     pub limits: Map<String, Value>,
+    /// How asynchronous calls wait and are tried again, by the manifest's names.
+    #[serde(default, rename = "async")]
+    pub asynchronous: Map<String, Value>,
     /// Calls that are running.
     #[serde(default)]
     pub in_flight: u64,

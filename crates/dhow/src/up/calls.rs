@@ -51,6 +51,9 @@ pub(super) struct Args {
     /// The most bytes of all asynchronous calls that are kept
     #[arg(long, value_name = "SIZE", default_value = "1Gi", value_parser = |text: &str| parse_bytes(text))]
     async_space: u64,
+    /// The most bytes of asynchronous calls that share a sync; 1 is a sync for each of them
+    #[arg(long, value_name = "SIZE", default_value = "8Mi", value_parser = |text: &str| parse_bytes(text))]
+    async_batch: u64,
     /// How long a dead letter is kept
     #[arg(long, value_name = "TIME", default_value = "720h", value_parser = |text: &str| parse_duration(text))]
     dead_letters: Duration,
@@ -100,6 +103,7 @@ impl Calls {
             config: embedded::Config {
                 space: args.async_space,
                 dead_letters: args.dead_letters,
+                batch: args.async_batch.max(1),
                 ..embedded::Config::default()
             },
             running: runner::Config {

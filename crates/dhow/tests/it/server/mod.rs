@@ -4,6 +4,8 @@ mod rig;
 
 mod access;
 mod admin;
+mod asynchronous;
+mod at_least_once;
 mod backup;
 mod browser;
 mod client;
@@ -20,6 +22,7 @@ mod revisions;
 mod service;
 mod settings;
 mod shells;
+mod sink;
 mod tls;
 mod upgrade;
 mod words;

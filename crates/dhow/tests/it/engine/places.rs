@@ -27,10 +27,13 @@ async fn a_client_that_takes_its_answer_slowly_holds_a_place_until_the_deadline(
     let target = rig.target("http-kit", |template| {
         template.limits.concurrency = 1;
         template.limits.queue = 1;
-        template.limits.timeout = 2 * SECOND;
+        template.limits.timeout = 20 * SECOND;
     });
     let request = Request::get("/big?mib=8").header("host", "test").body(full("")).unwrap();
-    let unread = rig.engine.invoke(&target, rig.call(request)).await.unwrap();
+    // It came 15 s ago, so that its deadline is well before that of the one who waits for it.
+    let mut slow = rig.call(request);
+    slow.received -= 15 * SECOND;
+    let unread = rig.engine.invoke(&target, slow).await.unwrap();
     // It queues for the only place, which is given back at the first call's deadline.
     let answer = rig.get(&target, "/").await.unwrap();
     assert_eq!(answer.status, 200);

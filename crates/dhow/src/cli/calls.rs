@@ -1,11 +1,13 @@
 //! `dhow calls list|show|retry|cancel|purge`: asynchronous calls and the dead letters.
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCompleter;
 use dhow_core::call::CallId;
 use dhow_core::name::{FunctionName, Label};
 use dhow_core::queue::CallState;
 
 use super::client::{CallQuery, Client};
+use super::complete;
 use super::error::CommandError;
 use super::output::{Format, Output};
 use super::settings::{Settings, short_name};
@@ -30,6 +32,7 @@ pub enum Command {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ListArgs {
     /// Only calls to this function: NAME or NAME.NAMESPACE
+    #[arg(add = ArgValueCompleter::new(complete::functions))]
     pub name: Option<String>,
     /// Only calls that stand there: waiting, running, callback, done or dead
     #[arg(long, value_name = "STATE")]
@@ -79,6 +82,7 @@ pub struct CancelArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub struct PurgeArgs {
     /// Calls to this function: NAME or NAME.NAMESPACE
+    #[arg(add = ArgValueCompleter::new(complete::functions))]
     pub name: Option<String>,
     /// Calls that stand there: waiting, callback, done or dead
     #[arg(long, value_name = "STATE", required_unless_present = "all")]

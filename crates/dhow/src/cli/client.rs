@@ -173,7 +173,7 @@ impl Client {
         &self,
         name: &FunctionName,
     ) -> Result<Answer<Items<RevisionStatus>>, CommandError> {
-        self.get(&format!("{}/revisions", path_of(name)))
+        self.about(name, self.get(&format!("{}/revisions", path_of(name))))
     }
 
     /// Puts an earlier revision in force; `None` is the one before.
@@ -188,7 +188,7 @@ impl Client {
         let body = json!({"to": to}).to_string();
         let url = self.url(&format!("{}/rollback", path_of(name)));
         let request = http::Request::post(url).header("content-type", "application/json");
-        read(self.send(request.body(body))?)
+        read(self.about(name, self.send(request.body(body)))?)
     }
 
     /// Spreads a function's calls over its revisions.
@@ -202,7 +202,8 @@ impl Client {
     ) -> Result<Answer<FunctionStatus>, CommandError> {
         let share = |share: &Share| json!({"revision": share.revision, "weight": share.weight});
         let weights: Vec<_> = traffic.shares().iter().map(share).collect();
-        self.put(&format!("{}/traffic", path_of(name)), &json!({"weights": weights}))
+        let split = self.put(&format!("{}/traffic", path_of(name)), &json!({"weights": weights}));
+        self.about(name, split)
     }
 
     /// Sends every call to the revision in force.
@@ -214,7 +215,7 @@ impl Client {
         name: &FunctionName,
     ) -> Result<Answer<FunctionStatus>, CommandError> {
         let url = self.url(&format!("{}/traffic", path_of(name)));
-        read(self.send(http::Request::delete(url).body(()))?)
+        read(self.about(name, self.send(http::Request::delete(url).body(())))?)
     }
 
     fn put(&self, path: &str, manifest: &Value) -> Result<Answer<FunctionStatus>, CommandError> {
@@ -493,6 +494,10 @@ impl Client {
         let functions = self.functions(None).ok()?.read.items;
         let whole = |one: &FunctionStatus| format!("{}.{}", one.name, one.namespace);
         let elsewhere = functions.iter().find(|one| one.name == name.name.as_str());
+        if elsewhere.is_some() && functions.iter().any(|one| whole(one) == name.to_string()) {
+            // It is there; what is missing is something of it.
+            return None;
+        }
         let here = functions.iter().filter(|one| one.namespace == name.namespace.as_str());
         let here = meant(name.name.as_str(), here.map(|one| one.name.as_str()));
         match (elsewhere, here) {

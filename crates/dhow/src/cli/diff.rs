@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use clap_complete::engine::ArgValueCompleter;
 use serde_json::{Value, json};
 
 use super::apply;
 use super::changes;
 use super::client::Client;
+use super::complete;
 use super::error::CommandError;
 use super::output::Output;
 use super::settings::{Settings, short_name};
@@ -16,7 +18,8 @@ use super::wire::RevisionStatus;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
     /// A function: NAME or NAME.NAMESPACE
-    #[arg(required_unless_present = "files", requires = "revisions")]
+    #[arg(required_unless_present = "files", requires = "revisions",
+          add = ArgValueCompleter::new(complete::functions))]
     pub name: Option<String>,
     /// Its two revisions; in place of the second, the one in force
     #[arg(value_name = "N", num_args = 1..=2)]

@@ -1,6 +1,9 @@
 //! `dhow rollback NAME [--to N]`.
 
+use clap_complete::engine::ArgValueCompleter;
+
 use super::client::Client;
+use super::complete;
 use super::error::CommandError;
 use super::output::Output;
 use super::settings::{Settings, short_name};
@@ -9,6 +12,7 @@ use super::settings::{Settings, short_name};
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
     /// The function: NAME or NAME.NAMESPACE
+    #[arg(add = ArgValueCompleter::new(complete::functions))]
     pub name: String,
     /// The revision to put in force [default: the kept one before that in force]
     #[arg(long, value_name = "N")]

@@ -2,9 +2,11 @@
 
 use std::str::FromStr;
 
+use clap_complete::engine::ArgValueCompleter;
 use dhow_core::traffic::{Share, Traffic};
 
 use super::client::Client;
+use super::complete;
 use super::error::CommandError;
 use super::output::{Format, Output};
 use super::settings::{Settings, short_name};
@@ -14,6 +16,7 @@ use super::wire::{FunctionStatus, ShareStatus};
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
     /// The function: NAME or NAME.NAMESPACE
+    #[arg(add = ArgValueCompleter::new(complete::functions))]
     pub name: String,
     /// Weights of revisions, which replace those that are set; without any, shows those
     #[arg(value_name = "N=WEIGHT")]

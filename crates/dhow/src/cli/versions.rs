@@ -1,6 +1,9 @@
 //! `dhow versions NAME`.
 
+use clap_complete::engine::ArgValueCompleter;
+
 use super::client::Client;
+use super::complete;
 use super::error::CommandError;
 use super::output::{Format, Output};
 use super::settings::Settings;
@@ -10,6 +13,7 @@ use super::wire::RevisionStatus;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
     /// The function: NAME or NAME.NAMESPACE
+    #[arg(add = ArgValueCompleter::new(complete::functions))]
     pub name: String,
     /// How to print them
     #[arg(long, short, value_enum, default_value_t)]

@@ -95,6 +95,7 @@ fn bash_completes_verbs_options_functions_and_namespaces() {
     for (steps, answer) in [
         (&[("dhow desc\t", "describe "), ("hel\t", "hello-world")][..], "Namespace:  default"),
         (&[("dhow describe gre\t", "greeter.shop")], "Namespace:  shop"),
+        (&[("dhow versions hel\t", "hello-world")], "CURRENT"),
         (&[("dhow list --namesp\t", "--namespace"), (" sh\t", "shop")], "greeter"),
         (&[("dhow describe -n shop g\t", "greeter")], "Namespace:  shop"),
     ] {

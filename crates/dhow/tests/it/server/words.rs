@@ -33,7 +33,7 @@ fn a_misspelt_function_is_recognised() {
     server.deploy("hello", &[]);
     server.deploy_as("greeter", "hello", &["--namespace", "shop"]);
     let hint = "hint: did you mean `hello`?\n";
-    for verb in ["describe", "delete", "logs", "invoke"] {
+    for verb in ["describe", "delete", "logs", "invoke", "versions", "rollback", "traffic"] {
         let output = server.dhow(&[verb, "helo"]);
         assert_eq!(output.status.code(), Some(1), "{verb}");
         assert!(text(&output.stderr).contains(hint), "{verb}: {}", text(&output.stderr));
@@ -44,6 +44,8 @@ fn a_misspelt_function_is_recognised() {
     assert!(said.contains("did you mean `greeter.shop`?"), "{said}");
     let said = server.fails(&["describe", "greter.shop"]);
     assert!(said.contains("did you mean `greeter.shop`?"), "{said}");
+    let said = server.fails(&["rollback", "hello", "--to", "9"]);
+    assert!(said.contains('9') && !said.contains("did you mean"), "{said}");
     let said = server.fails(&["describe", "something-else"]);
     assert!(!said.contains("did you mean"), "{said}");
 }

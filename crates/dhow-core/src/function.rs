@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::abi::{Abi, Io};
 use crate::access::Access;
 use crate::digest::Digest;
+use crate::key_value::StoreGrant;
 use crate::limits::{self, Limits};
 use crate::name::{FunctionName, Label};
 use crate::queue::AsyncPolicy;
@@ -71,6 +72,8 @@ pub struct Template {
     pub reuse: Reuse,
     /// How asynchronous calls wait and are tried again.
     pub asynchronous: AsyncPolicy,
+    /// The key-value stores that it may use; names are unique.
+    pub stores: Vec<StoreGrant>,
 }
 
 /// How many calls one instance may answer. Fresh for every call unless a user says otherwise.

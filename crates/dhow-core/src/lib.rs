@@ -9,6 +9,7 @@ pub mod access;
 pub mod call;
 pub mod digest;
 pub mod function;
+pub mod key_value;
 pub mod limits;
 pub mod name;
 pub mod outcome;

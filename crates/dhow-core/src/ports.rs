@@ -17,6 +17,7 @@ use crate::abi::Abi;
 use crate::call::CallId;
 use crate::digest::Digest;
 use crate::function::{Deployed, Function, ImageSource, Kept, Revision};
+use crate::key_value::{Change, Changed, KeyValueError, Room, StoreId, Value};
 use crate::name::{FunctionName, Label};
 use crate::outcome::{Failure, Outcome};
 use crate::queue::{
@@ -490,6 +491,41 @@ pub trait CallQueue: Send + Sync {
 
     /// What there is. Reads memory only.
     fn figures(&self) -> QueueFigures;
+}
+
+/// What functions keep from one call to the next. Made so that a server on the network, such as
+/// Redis, fits as well as a file: every request is about one store and says all that it needs.
+pub trait KeyValue: Send + Sync {
+    /// What is under `keys`, in their order, all at one moment.
+    fn get<'a>(
+        &'a self,
+        store: &'a StoreId,
+        keys: Vec<String>,
+    ) -> BoxFuture<'a, Result<Vec<Option<Value>>, KeyValueError>>;
+
+    /// Whether something is under `key`.
+    fn exists<'a>(
+        &'a self,
+        store: &'a StoreId,
+        key: String,
+    ) -> BoxFuture<'a, Result<bool, KeyValueError>>;
+
+    /// The keys after `after`, in the order of their bytes, at most
+    /// [`PAGE`](crate::key_value::PAGE) of them; fewer are the last.
+    fn keys<'a>(
+        &'a self,
+        store: &'a StoreId,
+        after: Option<String>,
+    ) -> BoxFuture<'a, Result<Vec<String>, KeyValueError>>;
+
+    /// Makes all `changes`, one after the other, or none, and returns when they are durable; what
+    /// each gave. Nobody sees some of them without the others.
+    fn change<'a>(
+        &'a self,
+        store: &'a StoreId,
+        room: Room,
+        changes: Vec<Change>,
+    ) -> BoxFuture<'a, Result<Vec<Changed>, KeyValueError>>;
 }
 
 /// Runs calls that were kept.

@@ -7,10 +7,9 @@ use dhow_core::name::{FunctionName, Label};
 use serde_json::Value;
 
 use super::access::access;
-use super::asynchronous;
 use super::limits::{limits, reuse};
 use super::routes::routes;
-use super::{API_VERSION, KIND};
+use super::{API_VERSION, KIND, asynchronous, key_value};
 use crate::fields::{self, Known, Object, Shown};
 use crate::problem::FieldError;
 
@@ -32,6 +31,7 @@ const SPEC: Known = Known {
         "auth",
         "cors",
         "rateLimit",
+        "keyValue",
         "placement",
     ],
     unsupported: &["secrets", "mounts", "network", "triggers", "scale"],
@@ -92,6 +92,7 @@ fn function(
         limits: limits(&spec, problems),
         reuse: reuse(&spec, problems),
         asynchronous: asynchronous::decode(&spec, problems),
+        stores: key_value::decode(&spec, problems),
     };
     check_args_and_env(&spec, &template, problems);
     check_placement(&spec, problems);

@@ -15,7 +15,7 @@ use super::{API_VERSION, KIND, access};
 /// Every limit is written, also where it is the default: a document that is kept must mean the
 /// same after the defaults have changed.
 pub fn encode(function: &Function) -> Value {
-    let Template { io, args, env, limits, reuse, asynchronous } = &function.template;
+    let Template { io, args, env, limits, reuse, asynchronous, stores } = &function.template;
     let mut spec = json!({
         "source": source(&function.source),
         "abi": function.abi.map_or("auto", |abi| abi.as_str()),
@@ -39,6 +39,9 @@ pub fn encode(function: &Function) -> Value {
     }
     if !function.routes.is_empty() {
         spec["routes"] = function.routes.iter().map(route).collect();
+    }
+    if let Some(stores) = super::key_value::encode(stores) {
+        spec["keyValue"] = stores;
     }
     access::encode(&function.access, &mut spec);
     json!({

@@ -11,6 +11,7 @@ mod auth;
 mod cors;
 mod decode;
 mod encode;
+mod key_value;
 mod limits;
 mod routes;
 

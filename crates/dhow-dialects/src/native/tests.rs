@@ -6,6 +6,7 @@ use dhow_core::abi::{Abi, Io};
 use dhow_core::access::Access;
 use dhow_core::digest::Digest;
 use dhow_core::function::{Function, ImageSource, Reuse, Source, Template};
+use dhow_core::key_value::{Room, StoreGrant};
 use dhow_core::limits::{self, Bounds, Limits};
 use dhow_core::name::FunctionName;
 use dhow_core::queue::{self, AsyncPolicy, RetryPolicy};
@@ -91,6 +92,7 @@ spec:
     queue: slow
     retry: {attempts: 3, minWait: 500ms, maxWait: 1m, statuses: [503, 404, 503]}
     keepResult: 1h
+  keyValue: {stores: [{name: default, shared: carts, size: 1Mi}]}
   placement: pool
   routes:
   - path: /users/{id}
@@ -142,6 +144,11 @@ spec:
                     },
                     keep_result: Duration::from_secs(3600),
                 },
+                stores: vec![StoreGrant {
+                    name: "default".parse().unwrap(),
+                    shared: Some("carts".parse().unwrap()),
+                    room: Room { size: 1 << 20, ..Room::default() },
+                }],
             },
             routes: vec![
                 Route {
@@ -512,6 +519,7 @@ fn any_function() -> impl Strategy<Value = Function> {
                         limits,
                         reuse: Reuse { calls: reuse.0, concurrent: reuse.1, idle: reuse.2 },
                         asynchronous,
+                        stores: vec![],
                     },
                     routes,
                     access,

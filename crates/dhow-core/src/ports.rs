@@ -20,6 +20,7 @@ use crate::function::{Deployed, Function, ImageSource, Kept, Revision};
 use crate::key_value::{Change, Changed, KeyValueError, Room, StoreId, Value};
 use crate::name::{FunctionName, Label};
 use crate::outcome::{Failure, Outcome};
+use crate::plan::routes::Reach;
 use crate::queue::{
     Accepted, Answer, CallBody, CallFilter, CallHead, CallView, EnqueueError, Lane, Lease, LeaseId,
     NewCall, QueueError, QueueFigures, RetryPolicy, Settle,
@@ -97,6 +98,8 @@ pub struct NewRevision {
     pub program: String,
     /// As told, or as found.
     pub abi: Abi,
+    /// Whose calls its routes may take.
+    pub reach: Reach,
     /// Now, milliseconds since 1970.
     pub now_ms: u64,
 }

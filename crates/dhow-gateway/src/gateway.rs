@@ -319,6 +319,8 @@ fn with_path(uri: &Uri, path: &str) -> Uri {
 fn forward(headers: &mut HeaderMap, ends: Connection, uri: &Uri) {
     let peer = ends.peer;
     strip(headers);
+    // Ours to say, once somebody has shown who they are.
+    headers.remove(&crate::guard::CLIENT);
     let chain = match headers.get(&FORWARDED_FOR).and_then(|chain| chain.to_str().ok()) {
         Some(chain) => HeaderValue::try_from(format!("{chain}, {}", peer.ip())),
         None => HeaderValue::try_from(peer.ip().to_string()),

@@ -95,7 +95,9 @@ impl EgressRule {
         if self.is_own(ip, port, is_ours) && named.is_none_or(|one| one.port.is_none()) {
             return Err(Closed::Own);
         }
-        match closed(ip) {
+        // What listens on this machine is behind the firewall that keeps others from it.
+        let closed = if is_ours { Some(Closed::Loopback) } else { closed(ip) };
+        match closed {
             Some(why) if named.is_none() => Err(why),
             _ => Ok(()),
         }

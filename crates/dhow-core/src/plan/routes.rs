@@ -17,12 +17,25 @@ use http::Method;
 use crate::name::FunctionName;
 use crate::route::Route;
 
-/// A route that another function has already.
+/// Whose calls a function's routes may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Those of every namespace, by a more literal path or a host: whoever deploys may deploy there.
+    Everywhere,
+    /// Those of their own namespace alone.
+    Namespace,
+}
+
+/// A route that another function has already, or whose calls another namespace's function gets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("route `{route}` of `{function}` belongs to `{owner}` already")]
+#[error(
+    "route `{route}` of `{function}` takes calls of `{theirs}`, which belongs to `{owner}` already"
+)]
 pub struct Conflict {
     /// The route, as it was declared.
     pub route: String,
+    /// That which is in force.
+    pub theirs: String,
     /// Who asked for it.
     pub function: FunctionName,
     /// Who has it.
@@ -126,23 +139,62 @@ impl<T: Clone> RouteTable<T> {
 /// Whether `function` may have `routes` beside those that are in force.
 ///
 /// # Errors
-/// The first route that another function has for one of the same methods.
+/// The first route that another function has for one of the same methods, or that reaches further
+/// than it may.
 pub fn check<'a>(
     existing: impl Iterator<Item = (&'a FunctionName, &'a [Route])>,
     function: &FunctionName,
     routes: &[Route],
+    reach: Reach,
 ) -> Result<(), Conflict> {
     for (owner, theirs) in existing.filter(|(owner, _)| *owner != function) {
-        let conflict = routes.iter().find(|route| theirs.iter().any(|other| overlap(route, other)));
-        if let Some(route) = conflict {
+        let is_strange = reach == Reach::Namespace && owner.namespace != function.namespace;
+        let is_taken = |one: &Route, other: &Route| {
+            overlap(one, other) || (is_strange && is_some_request_of_both(one, other))
+        };
+        let pairs = routes.iter().flat_map(|one| theirs.iter().map(move |other| (one, other)));
+        if let Some((route, other)) = pairs.into_iter().find(|(one, other)| is_taken(one, other)) {
             return Err(Conflict {
                 route: print(route),
+                theirs: print(other),
                 function: function.clone(),
                 owner: owner.clone(),
             });
         }
     }
     Ok(())
+}
+
+/// Whether there is a request that both routes are looked at for. Methods tell no routes apart here:
+/// a more literal path answers for those that it does not take, too, with `MethodNotAllowed`.
+fn is_some_request_of_both(one: &Route, other: &Route) -> bool {
+    do_hosts_meet(one.host.as_deref(), other.host.as_deref())
+        && do_paths_meet(one.path.split('/').skip(1), other.path.split('/').skip(1))
+}
+
+fn do_hosts_meet(one: Option<&str>, other: Option<&str>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return true };
+    let (one, other) = (one.to_ascii_lowercase(), other.to_ascii_lowercase());
+    match (one.strip_prefix('*'), other.strip_prefix('*')) {
+        (None, None) => one == other,
+        (Some(suffix), None) => other.ends_with(suffix),
+        (None, Some(suffix)) => one.ends_with(suffix),
+        (Some(one), Some(other)) => one.ends_with(other) || other.ends_with(one),
+    }
+}
+
+fn do_paths_meet<'a>(
+    mut one: impl Iterator<Item = &'a str>,
+    mut other: impl Iterator<Item = &'a str>,
+) -> bool {
+    loop {
+        match (one.next(), other.next()) {
+            // `/a/*` answers `/a`, too.
+            (Some("*"), _) | (_, Some("*")) | (None, None) => return true,
+            (Some(a), Some(b)) if a == b || is_parameter(a) || is_parameter(b) => {}
+            _ => return false,
+        }
+    }
 }
 
 /// Whether some request would belong to both routes with equal right.
@@ -397,7 +449,7 @@ mod tests {
         let new = FunctionName::parse("new").unwrap();
         let conflicts = |theirs: Route, ours: Route| {
             let theirs = [theirs];
-            check([(&owner, &theirs[..])].into_iter(), &new, &[ours]).is_err()
+            check([(&owner, &theirs[..])].into_iter(), &new, &[ours], Reach::Everywhere).is_err()
         };
         assert!(conflicts(route(None, "/a", &[]), route(None, "/a", &[Method::GET])));
         assert!(conflicts(route(None, "/u/{id}", &[]), route(None, "/u/{name}", &[])));
@@ -406,7 +458,7 @@ mod tests {
         assert!(!conflicts(route(None, "/a", &[]), route(None, "/a/*", &[])));
         assert!(!conflicts(route(None, "/a", &[]), route(Some("h"), "/a", &[])));
         let same = [route(None, "/a", &[])];
-        assert_eq!(check([(&new, &same[..])].into_iter(), &new, &same), Ok(()));
+        assert_eq!(check([(&new, &same[..])].into_iter(), &new, &same, Reach::Namespace), Ok(()));
     }
 
     /// How literal a segment of a route is, or that it does not fit.
@@ -428,6 +480,37 @@ mod tests {
             }
             _ => None,
         }
+    }
+
+    #[test]
+    fn a_namespace_takes_no_calls_of_another_by_a_longer_path_or_a_host() {
+        let (owner, new) =
+            (FunctionName::parse("pay").unwrap(), FunctionName::parse("thief.shop").unwrap());
+        let said = |theirs: &Route, ours: Route, reach| {
+            check([(&owner, std::slice::from_ref(theirs))].into_iter(), &new, &[ours], reach)
+        };
+        let theirs = route(None, "/pay/*", &[]);
+        for ours in [
+            route(None, "/pay/card", &[]),
+            route(None, "/pay", &[]),
+            route(None, "/*", &[]),
+            route(None, "/{x}/card", &[]),
+            route(None, "/pay/card", &[Method::DELETE]),
+            route(Some("example.com"), "/pay/card", &[]),
+            route(Some("*.example.com"), "/pay/*", &[]),
+        ] {
+            let refused = said(&theirs, ours.clone(), Reach::Namespace).unwrap_err();
+            assert_eq!(refused.theirs, "/pay/*", "{ours:?}");
+            said(&theirs, ours, Reach::Everywhere).unwrap();
+        }
+        for ours in [route(None, "/payments", &[]), route(Some("example.com"), "/", &[])] {
+            said(&theirs, ours, Reach::Namespace).unwrap();
+        }
+        let hosted = route(Some("*.example.com"), "/", &[]);
+        said(&hosted, route(Some("example.com"), "/", &[]), Reach::Namespace).unwrap();
+        said(&hosted, route(Some("a.example.com"), "/", &[]), Reach::Namespace).unwrap_err();
+        said(&hosted, route(Some("*.b.example.com"), "/", &[]), Reach::Namespace).unwrap_err();
+        said(&hosted, route(Some("example.org"), "/", &[]), Reach::Namespace).unwrap();
     }
 
     proptest! {

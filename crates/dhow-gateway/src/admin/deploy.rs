@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, Extension, Query, State};
 use axum::routing::{self, MethodRouter};
 use bytes::Bytes;
 use dhow_core::abi::{Abi, Io};
@@ -10,15 +10,17 @@ use dhow_core::digest::Digest;
 use dhow_core::function::{Deployed, Function, Revision, Source, Template};
 use dhow_core::limits::ARGS_AND_ENV;
 use dhow_core::name::FunctionName;
-use dhow_core::plan::routes;
+use dhow_core::plan::routes::{self, Reach};
 use dhow_core::ports::{Artifact, CatalogError, NewRevision, Pulled};
 use dhow_core::quota;
+use dhow_core::token::{Place, Scope};
 use dhow_dialects::document;
 use dhow_dialects::native;
 use dhow_dialects::problem::FieldError;
 use http::StatusCode;
 use serde::Deserialize;
 
+use super::credentials::Principal;
 use super::error::ApiError;
 use super::path::Named;
 use super::wire::FunctionStatus;
@@ -44,6 +46,7 @@ pub(super) fn route() -> MethodRouter<Admin> {
 /// Returns once the gateway answers by the new revision. A dry run does all but the write.
 async fn deploy(
     State(admin): State<Admin>,
+    Extension(principal): Extension<Principal>,
     Named(name): Named,
     query: Result<Query<DeployQuery>, QueryRejection>,
     manifest: Result<Bytes, BytesRejection>,
@@ -54,9 +57,13 @@ async fn deploy(
     let abi = fit(&function, &artifact)?;
     let _turn = admin.changing.lock().await;
     let is_new = functions::find(&admin, &name).is_err();
-    let new = NewRevision { function, digest, program, abi, now_ms: time::now_ms() };
+    let reach = match principal.may(Scope::Deploy, Place::Everywhere) {
+        true => Reach::Everywhere,
+        false => Reach::Namespace,
+    };
+    let new = NewRevision { function, digest, program, abi, reach, now_ms: time::now_ms() };
     if dry_run {
-        check_write(&admin, &new.function)?;
+        check_write(&admin, &new)?;
         return Ok((StatusCode::OK, Json(functions::status(&admin, &planned(new)))));
     }
     let deployed = admin.catalog.deploy(new).await?;
@@ -198,10 +205,11 @@ fn check_handler(function: &Function, artifact: &Artifact) -> Option<FieldError>
 }
 
 /// What the catalog checks itself when it writes.
-fn check_write(admin: &Admin, function: &Function) -> Result<(), CatalogError> {
+fn check_write(admin: &Admin, new: &NewRevision) -> Result<(), CatalogError> {
+    let function = &new.function;
     let snapshot = admin.catalog.snapshot();
     let existing = snapshot.functions.iter().map(|other| (&other.name, &other.routes[..]));
-    routes::check(existing, &function.name, &function.routes)?;
+    routes::check(existing, &function.name, &function.routes, new.reach)?;
     if functions::find(admin, &function.name).is_err() {
         quota::check(&snapshot, &function.name.namespace)?;
     }
@@ -210,7 +218,7 @@ fn check_write(admin: &Admin, function: &Function) -> Result<(), CatalogError> {
 
 /// What a dry run would have made, without the number and the time that only a write gives.
 fn planned(new: NewRevision) -> Deployed {
-    let NewRevision { function, digest, program, abi, now_ms: _ } = new;
+    let NewRevision { function, digest, program, abi, reach: _, now_ms: _ } = new;
     let Function { name, source, abi: _, template, routes, access } = function;
     let image = match source {
         Source::Image(image) => Some(image),

@@ -109,7 +109,13 @@ impl Remote {
         let known = self.usable(now);
         let serves = known.as_ref().is_some_and(|known| id.is_none_or(|id| has(&known.keys, id)));
         if !serves {
-            self.refresh(now).await;
+            // In a task of its own: a caller who goes away must not take the answer with them,
+            // which all others wait for.
+            let this = Arc::clone(self);
+            let fetched = tokio::spawn(async move { this.refresh(now).await }).await;
+            if let Err(error) = fetched {
+                tracing::error!(%error, url = self.url, "fetching an issuer's keys failed");
+            }
             return self.usable(now).map(|known| Arc::clone(&known.keys)).ok_or(Unavailable);
         }
         let known = known.ok_or(Unavailable)?;

@@ -94,6 +94,7 @@ pub(super) async fn check(
     }
     // Before the signature: to know whose keys to take. Nothing of it is believed yet.
     let said = unverified(token).ok_or(BadToken::Untrusted)?;
+    let trusted_issuers = trusted.len();
     let trusted = trusted.iter().find(|trusted| trusted.issuer.issuer == said.iss);
     let Trusted { issuer, keys } = trusted.ok_or(BadToken::Untrusted)?;
     let header = jsonwebtoken::decode_header(token).map_err(|_| BadToken::Untrusted)?;
@@ -110,7 +111,12 @@ pub(super) async fn check(
         .find_map(|key| verified(token, key, algorithm))
         .ok_or(BadToken::Signature)?;
     hold(&claims, issuer, now_s)?;
-    Ok(claims.sub.unwrap_or_default())
+    let subject = claims.sub.unwrap_or_default();
+    // Two issuers may have the same name for different people.
+    Ok(match trusted_issuers {
+        1 => subject,
+        _ => format!("{} {subject}", claims.iss),
+    })
 }
 
 /// The claims of a token that nobody has checked.

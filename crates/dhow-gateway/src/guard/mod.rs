@@ -88,7 +88,6 @@ impl Guard {
     /// # Errors
     /// Why not.
     pub async fn enter(&self, headers: &mut HeaderMap, peer: IpAddr) -> Result<(), Refusal> {
-        headers.remove(&CLIENT);
         let client = match &self.auth {
             Some(auth) => Some(auth.check(headers, &self.namespace).await?),
             None => None,

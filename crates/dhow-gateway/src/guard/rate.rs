@@ -15,6 +15,8 @@ use parking_lot::Mutex;
 /// Clients that are told apart. Beyond so many that have called lately, new ones share one bucket:
 /// whoever sends from that many addresses slows newcomers down, and takes no memory.
 const MOST_CLIENTS: usize = 100_000;
+/// At most so often those whose buckets are full are forgotten.
+const SWEEP: Duration = Duration::from_secs(1);
 /// The bucket of those beyond.
 const OTHERS: u64 = 0;
 
@@ -35,6 +37,8 @@ struct Clients {
     /// By a keyed hash of who they are.
     full_at: HashMap<u64, Instant>,
     most: usize,
+    /// When those gone by were last looked for: with a crowd of clients a look takes long.
+    swept_at: Option<Instant>,
 }
 
 /// A rate as a bucket counts it.
@@ -58,8 +62,7 @@ pub(super) struct TooOften {
 
 impl Buckets {
     pub(super) fn new(rates: RateLimits, now: Instant) -> Self {
-        let clients =
-            |rate| Clients { pace: Pace::of(rate), full_at: HashMap::new(), most: MOST_CLIENTS };
+        let clients = |rate| Clients::new(Pace::of(rate), MOST_CLIENTS);
         Self {
             function: rates
                 .function
@@ -81,14 +84,18 @@ impl Buckets {
             Some(name) => self.hasher.hash_one(name),
             None => self.hasher.hash_one(network(peer)),
         });
-        // The client's first: who calls too often uses nothing up of what is everybody's.
-        if let (Some(clients), Some(key)) = (&self.clients, key) {
-            clients.lock().take(key, now).map_err(|wait| TooOften {
-                who: "this client",
-                limit: "client",
-                wait,
-            })?;
-        }
+        let mut clients = self.clients.as_ref().map(Mutex::lock);
+        let own = match (&mut clients, key) {
+            (Some(clients), Some(key)) => {
+                let own = clients.next(key, now).map_err(|wait| TooOften {
+                    who: "this client",
+                    limit: "client",
+                    wait,
+                })?;
+                Some(own)
+            }
+            _ => None,
+        };
         if let Some(bucket) = &self.function {
             let mut bucket = bucket.lock();
             let taken = bucket.pace.take(bucket.full_at, now);
@@ -98,19 +105,37 @@ impl Buckets {
                 wait,
             })?;
         }
+        // Last, so that a call that the function's bucket refused has taken nothing here, either.
+        if let (Some(clients), Some((key, full_at))) = (&mut clients, own) {
+            clients.full_at.insert(key, full_at);
+        }
         Ok(())
     }
 }
 
 impl Clients {
-    fn take(&mut self, key: u64, now: Instant) -> Result<(), Duration> {
-        if self.full_at.len() >= self.most && !self.full_at.contains_key(&key) {
+    fn new(pace: Pace, most: usize) -> Self {
+        Self { pace, full_at: HashMap::new(), most, swept_at: None }
+    }
+
+    /// Which bucket `key` has, and when it would be full again after one more call.
+    fn next(&mut self, key: u64, now: Instant) -> Result<(u64, Instant), Duration> {
+        let is_known = self.full_at.contains_key(&key);
+        if !is_known && self.full_at.len() >= self.most {
+            self.sweep(now);
+        }
+        let is_room = is_known || self.full_at.len() < self.most;
+        let key = if is_room { key } else { OTHERS };
+        let full_at = self.full_at.get(&key).copied().unwrap_or(now);
+        Ok((key, self.pace.take(full_at, now)?))
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        let is_due = |at| now.saturating_duration_since(at) >= SWEEP;
+        if self.swept_at.is_none_or(is_due) {
+            self.swept_at = Some(now);
             self.full_at.retain(|_, full_at| *full_at > now);
         }
-        let known = self.full_at.len() < self.most || self.full_at.contains_key(&key);
-        let full_at = self.full_at.entry(if known { key } else { OTHERS }).or_insert(now);
-        *full_at = self.pace.take(*full_at, now)?;
-        Ok(())
     }
 }
 
@@ -184,6 +209,10 @@ mod tests {
         buckets.take(Some("key:a"), one, now).unwrap();
         assert_eq!(buckets.take(Some("key:a"), other, now).unwrap_err().limit, "client");
         assert_eq!(buckets.take(Some("key:b"), other, now).unwrap_err().limit, "function");
+        // And it has taken nothing of its own.
+        buckets.take(Some("key:b"), other, now + SECOND).unwrap();
+        let again = buckets.take(Some("key:b"), other, now + SECOND).unwrap_err();
+        assert_eq!(again.limit, "client");
     }
 
     #[test]
@@ -198,15 +227,18 @@ mod tests {
     fn a_crowd_of_strangers_takes_a_bounded_memory_and_those_gone_by_are_forgotten() {
         let now = Instant::now();
         let pace = Pace::of(Rate { calls: 1, per: SECOND, burst: 1 });
-        let mut clients = Clients { pace, full_at: HashMap::new(), most: 3 };
+        let mut clients = Clients::new(pace, 3);
+        let mut take = |key, now| {
+            let (key, full_at) = clients.next(key, now)?;
+            clients.full_at.insert(key, full_at);
+            Ok::<_, Duration>(clients.full_at.len())
+        };
         for key in 1..=3 {
-            clients.take(key, now).unwrap();
+            take(key, now).unwrap();
         }
-        clients.take(4, now).unwrap();
-        assert!(clients.take(5, now).is_err(), "those beyond share a bucket");
-        assert!(clients.full_at.len() <= 4);
-        assert!(clients.take(1, now).is_err());
-        clients.take(5, now + 2 * SECOND).unwrap();
-        assert_eq!(clients.full_at.len(), 1);
+        assert_eq!(take(4, now), Ok(4));
+        assert!(take(5, now).is_err(), "those beyond share a bucket");
+        assert!(take(1, now).is_err());
+        assert_eq!(take(5, now + 2 * SECOND), Ok(1));
     }
 }

@@ -220,7 +220,7 @@ impl Inner {
             return Ok(Deployed::clone(current));
         }
         let existing = before.functions.iter().map(|one| (&one.name, one.routes.as_slice()));
-        routes::check(existing, &name, &new.function.routes)?;
+        routes::check(existing, &name, &new.function.routes, new.reach)?;
         if current.is_none() {
             quota::check(&before, &name.namespace)?;
         }

@@ -7,6 +7,7 @@ use dhow_core::abi::Abi;
 use dhow_core::access::Access;
 use dhow_core::function::Template;
 use dhow_core::limits::Limits;
+use dhow_core::plan::routes::Reach;
 use dhow_core::route::Route;
 
 use super::*;
@@ -42,6 +43,7 @@ pub(crate) fn new(text: &str, code: u8, routes: &[&str]) -> NewRevision {
         digest,
         program: "a.wasm".to_owned(),
         abi: Abi::Command,
+        reach: Reach::Everywhere,
         now_ms: 1000 + u64::from(code),
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use dhow_core::function::{Function, Source};
 use dhow_core::name::{FunctionName, Label};
-use dhow_core::plan::routes;
+use dhow_core::plan::routes::{self, Reach};
 use dhow_dialects::problem::FieldError;
 use dhow_dialects::{document, native};
 use serde_json::Value;
@@ -201,7 +201,9 @@ fn contested(declared: &[Declared]) -> Vec<FieldError> {
     for (nth, one) in declared.iter().enumerate() {
         let earlier = declared[..nth].iter().map(|other| &other.function);
         let earlier = earlier.map(|other| (&other.name, &other.routes[..]));
-        if let Err(conflict) = routes::check(earlier, &one.function.name, &one.function.routes) {
+        if let Err(conflict) =
+            routes::check(earlier, &one.function.name, &one.function.routes, Reach::Everywhere)
+        {
             let path = format!("{}: {}: spec.routes", one.manifest, one.function.name);
             problems.push(FieldError::new(path, conflict.to_string()));
         }

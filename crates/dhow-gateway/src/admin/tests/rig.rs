@@ -312,7 +312,7 @@ impl Catalog for FakeCatalog {
             }
             let mut snapshot = Snapshot::clone(&self.snapshot());
             let others = snapshot.functions.iter().map(|other| (&other.name, &other.routes[..]));
-            routes::check(others, &new.function.name, &new.function.routes)?;
+            routes::check(others, &new.function.name, &new.function.routes, new.reach)?;
             let name = new.function.name;
             let mut revisions = self.revisions.lock();
             let revisions = revisions.entry(name.clone()).or_default();

@@ -87,6 +87,12 @@ fn a_token_is_for_its_namespace_and_its_time_and_outlives_a_kill() {
     assert!(refused(&deploy("hello")).contains("deploy:default"));
     assert_eq!(again.get("/function/hello.shop").status, 200);
     assert_eq!(again.get("/function/hello").status, 404);
+    // Nor may it stand before a function of another namespace.
+    again.as_admin(&["deploy", "pay", hello.to_str().unwrap(), "--route", "/pay/*"]);
+    let before = ["deploy", "pay.shop", hello.to_str().unwrap(), "--route", "/pay/card"];
+    let args = [&["--token-file", shop_file][..], &before[..]].concat();
+    assert!(refused(&client_with(&again.admin, &args, &[])).contains("takes calls of `/pay/*`"));
+    again.as_admin(&before);
 }
 
 #[test]

@@ -113,6 +113,10 @@ fn a_function_is_called_by_those_with_a_key_and_is_told_whose() {
     let told = told.text();
     assert!(told.contains("x-dhow-client: key:shop"), "{told}");
     assert!(!told.contains(&key) && !told.contains("eve"), "{told}");
+    // Nor is it believed where nobody is asked.
+    server.deploy_as("open", "http-kit", &[]);
+    let told = server.headers_of("open", &[("x-dhow-client", "eve")]);
+    assert!(!told.text().contains("eve"), "{}", told.text());
     // It stands before the function, whichever revision answers.
     server.deploy_behind("kit", &json!({"auth": auth, "env": [{"name": "NEW", "value": "1"}]}));
     assert_eq!(server.headers_of("kit", &[]).status, 401);

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Args;
 use crate::cold::Connection;
@@ -18,7 +18,7 @@ const RATE: u32 = 200;
 const CONNECTIONS: u32 = 8;
 
 /// p99 of each round, microseconds.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Burn {
     pub(crate) loops: usize,
     pub(crate) hyper_p99: Vec<f64>,

@@ -6,16 +6,16 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Args;
 use crate::report::median;
 use crate::server::Server;
 
 /// What first calls of one guest cost.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Cold {
-    pub(crate) guest: &'static str,
+    pub(crate) guest: String,
     /// Milliseconds over a warm call that are good enough, and that are aimed at.
     pub(crate) floor: f64,
     pub(crate) aim: f64,
@@ -93,7 +93,7 @@ fn one(args: &Args, guest: &Guest) -> Result<Cold, String> {
         connection.call(&path)?;
         warm.push(connection.call(&path)?);
     }
-    Ok(Cold { guest: name, floor, aim, first_of_process, first, warm })
+    Ok(Cold { guest: name.to_owned(), floor, aim, first_of_process, first, warm })
 }
 
 /// The module with a custom section of its own, and so with a digest of its own.

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Args;
 use crate::cold::{Connection, distinct};
@@ -22,8 +22,9 @@ const SHARED_BY: usize = 10;
 const FEW: usize = 10;
 /// How long they are left alone: what is given back after a while is given back by then.
 const IDLE: Duration = Duration::from_secs(90);
-/// Warm calls of one round.
+/// Warm calls of one round, and of one server's turn in it.
 const CALLS: usize = 5000;
+const TURN: usize = 50;
 /// The kinds of guest, in turn.
 const KINDS: [(&str, &str); 3] = [
     ("http (WASI 0.2)", "rust/http-lean/http-lean.wasm"),
@@ -38,11 +39,11 @@ pub(crate) const MOST_START: f64 = 3.0;
 pub(crate) const MOST_SLOWDOWN: f64 = 1.2;
 
 /// What so many functions cost.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Density {
     pub(crate) functions: usize,
     pub(crate) modules: usize,
-    pub(crate) kinds: Vec<&'static str>,
+    pub(crate) kinds: Vec<String>,
     pub(crate) deploying_seconds: f64,
     /// PSS before anything was deployed, bytes.
     pub(crate) empty: u64,
@@ -58,8 +59,11 @@ pub(crate) struct Density {
 }
 
 impl Density {
+    /// How many times longer a call takes beside all others: the median of the rounds' ratios, since
+    /// the two of one round had the same machine.
     pub(crate) fn slowdown(&self) -> f64 {
-        median(&self.many_p99) / median(&self.few_p99)
+        let rounds = self.many_p99.iter().zip(&self.few_p99);
+        median(&rounds.map(|(many, few)| many / few).collect::<Vec<_>>())
     }
 }
 
@@ -91,13 +95,14 @@ pub(crate) fn measure(args: &Args) -> Result<Density, String> {
 
     let (mut few_p99, mut many_p99) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds {
-        few_p99.push(warm_calls(&few)?);
-        many_p99.push(warm_calls(&many)?);
+        let [few, many] = warm_calls([&few, &many])?;
+        few_p99.push(few);
+        many_p99.push(many);
     }
     Ok(Density {
         functions: args.functions,
         modules: args.functions.div_ceil(SHARED_BY),
-        kinds: KINDS.map(|(name, _)| name).to_vec(),
+        kinds: KINDS.map(|(name, _)| name.to_owned()).to_vec(),
         deploying_seconds,
         empty,
         start_seconds,
@@ -108,12 +113,24 @@ pub(crate) fn measure(args: &Args) -> Result<Density, String> {
     })
 }
 
-/// p99 of calls of the first function, over one connection.
-fn warm_calls(server: &Server) -> Result<f64, String> {
-    let mut connection = Connection::open(&server.address)?;
-    connection.call("/function/f0")?;
-    let calls = (0..CALLS).map(|_| connection.call("/function/f0"));
-    Ok(percentile(&calls.collect::<Result<Vec<_>, _>>()?, 0.99))
+/// p99 of calls of the first function of each server, over one connection. They take turns of a few
+/// calls, so that what else the machine does meets both.
+fn warm_calls(servers: [&Server; 2]) -> Result<[f64; 2], String> {
+    let mut connections = Vec::new();
+    for server in servers {
+        let mut connection = Connection::open(&server.address)?;
+        connection.call("/function/f0")?;
+        connections.push((connection, Vec::new()));
+    }
+    for _ in 0..CALLS / TURN {
+        for (connection, taken) in &mut connections {
+            for _ in 0..TURN {
+                taken.push(connection.call("/function/f0")?);
+            }
+        }
+    }
+    let mut p99 = connections.iter().map(|(_, taken)| percentile(taken, 0.99));
+    Ok(std::array::from_fn(|_| p99.next().unwrap_or_default()))
 }
 
 /// Deploys the functions of these numbers; `folder` has their modules.

@@ -5,24 +5,27 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Args;
 
 /// The machine and the programs. What can't be found out is empty.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Machine {
     /// When the run began, UTC.
-    began: String,
-    processor: String,
-    cores: usize,
-    kernel: String,
-    rustc: String,
+    pub(crate) began: String,
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+    pub(crate) kernel: String,
+    pub(crate) rustc: String,
     dhow: String,
     /// The commit that is checked out, `-dirty` when files differ from it.
     commit: String,
-    wasmtime: String,
+    pub(crate) wasmtime: String,
     wrk: String,
+    /// Bytes of the dhow that was measured.
+    pub(crate) program: u64,
 }
 
 impl Machine {
@@ -42,6 +45,7 @@ impl Machine {
             commit: says(Path::new("git"), &["describe", "--always", "--dirty", "--exclude=*"]),
             wasmtime: says(&args.wasmtime, &["--version"]),
             wrk: says(Path::new("wrk"), &["-v"]),
+            program: fs::metadata(args.dhow()).map_or(0, |program| program.len()),
         }
     }
 }

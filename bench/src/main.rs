@@ -9,6 +9,7 @@ mod machine;
 mod queue;
 mod report;
 mod server;
+mod spec;
 mod throughput;
 mod usage;
 
@@ -70,6 +71,8 @@ enum Part {
     Density,
     /// Asynchronous calls taken a second
     Queue,
+    /// No measurement: SPEC.md out of the results that are there
+    Spec,
 }
 
 impl Args {
@@ -117,7 +120,17 @@ fn next_file(date: &str) -> PathBuf {
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for a terminal")]
 fn main() -> ExitCode {
-    let args = Args::parse().settle();
+    let args = Args::parse();
+    if args.only == [Part::Spec] {
+        return match spec::write(Path::new("bench/results"), Path::new("SPEC.md")) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("{why}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let args = args.settle();
     let mut report = report::Report::new(&args);
     let mut failed = measure(&args, &mut report);
     // What was measured before a failure is kept.

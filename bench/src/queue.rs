@@ -1,7 +1,7 @@
 //! Asynchronous calls taken a second, each on disk before it is answered: many to a sync, as dhow
 //! does it, and one to a sync, as it would be without.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Args;
 use crate::load::{self, Load};
@@ -11,7 +11,7 @@ use crate::server::Server;
 pub(crate) const CONNECTIONS: [usize; 3] = [1, 16, 64];
 
 /// How many calls share a sync.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Sync {
     /// All that came while the last one was waited for.
     Shared,
@@ -20,7 +20,7 @@ pub(crate) enum Sync {
 }
 
 /// One cell of one round.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Taken {
     pub(crate) sync: Sync,
     pub(crate) connections: usize,

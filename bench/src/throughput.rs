@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Args;
 use crate::load::{self, Load};
@@ -12,7 +12,7 @@ use crate::server::{Server, Threads};
 pub(crate) const CONNECTIONS: [usize; 3] = [1, 16, 64];
 
 /// What is measured, in the order of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Subject {
     Hyper,
@@ -45,7 +45,7 @@ pub(crate) const SUBJECTS: [Subject; 12] = [
 ];
 
 /// One cell of one round.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) subject: Subject,
     pub(crate) connections: usize,

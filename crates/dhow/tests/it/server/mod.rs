@@ -10,6 +10,7 @@ mod backup;
 mod browser;
 mod client;
 mod data;
+mod density;
 mod doctor;
 mod faults;
 mod format;

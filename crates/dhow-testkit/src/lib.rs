@@ -1,8 +1,11 @@
-//! For tests alone: the guests of `guests/` as bytes, disks whose [`power`] goes, and real servers
-//! of other projects.
+//! For tests alone: the guests of `guests/` as bytes, disks whose [`power`] goes, real servers of
+//! other projects, and the admin API's description as a [`contract`] that every answer is held
+//! against.
 
+pub mod contract;
 pub mod power;
 pub mod registry;
+pub mod relay;
 
 include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 

@@ -10,7 +10,7 @@ const LONG: &[(&str, &str)] = &[
     ("Cargo.lock", "cargo writes it"),
     ("package-lock.json", "npm writes it"),
     (".wasm", "built, not written"),
-    ("openapi.json", "one document, which its readers want whole"),
+    ("docs/openapi.yaml", "one document, which its readers want whole"),
     ("bench/results/", "rounds of a benchmark"),
 ];
 

@@ -1,8 +1,12 @@
 //! What the server says of itself.
 
+use std::sync::LazyLock;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use bytes::Bytes;
+use dhow_dialects::document;
 use futures_util::FutureExt;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -33,7 +37,15 @@ pub(super) async fn version(State(admin): State<Admin>) -> impl IntoResponse {
     Json(version).into_response()
 }
 
-/// The document that describes this API.
+/// The document that describes this API, as people write it.
+pub(super) const DESCRIPTION: &str = include_str!("../../../../docs/openapi.yaml");
+
+/// [`DESCRIPTION`] as programs read it.
+static DESCRIPTION_JSON: LazyLock<Bytes> = LazyLock::new(|| {
+    let documents = document::parse(DESCRIPTION).expect("a test reads it");
+    documents[0].to_string().into()
+});
+
 pub(super) async fn openapi() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], include_str!("openapi.json"))
+    ([(CONTENT_TYPE, "application/json")], DESCRIPTION_JSON.clone())
 }

@@ -2,8 +2,9 @@
 //!
 //! One file per resource; `wire` has the JSON shapes, `error` the one shape of a refusal, `origin`
 //! keeps web pages out, `credentials` asks who it is and `need` what that takes, `serve` owns the
-//! connections. `openapi.json` describes it all, and a test holds it against [`endpoints`]. Knows
-//! the ports of `dhow-core`, and neither the engine, the store nor the request path.
+//! connections. `docs/openapi.yaml` describes it all: a test holds it against [`endpoints`], and
+//! whole-process tests hold every answer against it. Knows the ports of `dhow-core`, and neither
+//! the engine, the store nor the request path.
 
 use std::sync::Arc;
 

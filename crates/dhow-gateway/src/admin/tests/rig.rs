@@ -23,7 +23,9 @@ use dhow_core::quota::{Quota, Quotas, Usage};
 use dhow_core::secret::{Secret, SecretName, SecretSummary};
 use dhow_core::token::Token;
 use dhow_core::traffic::{Share, Traffic, Weighted};
+use dhow_testkit::contract::{Contract, Exchange};
 use futures_util::StreamExt as _;
+use http::header::CONTENT_TYPE;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -154,14 +156,27 @@ impl Rig {
         client.send_request(request.body(Full::new(body.into())).unwrap()).await.unwrap()
     }
 
-    /// Sends a request and reads the answer as JSON; an empty one is null.
+    /// Sends a request and reads the answer, which is as `docs/openapi.yaml` says, as JSON; an
+    /// empty one is null.
     pub(super) async fn json(
         &self,
         method: &str,
         path: &str,
         body: impl Into<Bytes>,
     ) -> (StatusCode, Value) {
-        read(self.send(self.request(method, path), body).await).await
+        let answer = self.send(self.request(method, path), body).await;
+        let (status, content_type) = (answer.status(), answer.headers().get(CONTENT_TYPE).cloned());
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        let exchange = Exchange {
+            method: method.to_owned(),
+            path: path.split('?').next().unwrap().to_owned(),
+            status: status.as_u16(),
+            content_type: content_type.map(|value| value.to_str().unwrap().to_owned()),
+            body: bytes.to_vec(),
+            whole: true,
+        };
+        Contract::of_dhow().check(&exchange).unwrap_or_else(|violation| panic!("{violation}"));
+        (status, parse(&bytes))
     }
 
     pub(super) async fn put(&self, name: &str, manifest: &Value) -> (StatusCode, Value) {
@@ -220,13 +235,14 @@ pub(super) fn manifest(name: &str, digest: &Digest) -> Value {
 
 pub(super) async fn read(answer: Response<Incoming>) -> (StatusCode, Value) {
     let status = answer.status();
-    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
-    let value = if bytes.is_empty() {
-        Value::Null
-    } else {
-        serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("{bytes:?} is not JSON"))
-    };
-    (status, value)
+    (status, parse(&answer.into_body().collect().await.unwrap().to_bytes()))
+}
+
+fn parse(bytes: &Bytes) -> Value {
+    if bytes.is_empty() {
+        return Value::Null;
+    }
+    serde_json::from_slice(bytes).unwrap_or_else(|_| panic!("{bytes:?} is not JSON"))
 }
 
 /// The lines of an answer, as they come.

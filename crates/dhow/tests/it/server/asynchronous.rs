@@ -47,7 +47,7 @@ fn a_call_is_kept_and_runs_under_the_name_that_was_acknowledged() {
     let answer = server.call("POST", "/async-function/echo", &[keep], b"later");
     let call = accepted(&answer);
     let location = answer.headers["location"].to_str().unwrap();
-    assert_eq!(location, format!("{}/api/v1/calls/{call}", server.admin));
+    assert_eq!(location, format!("{}/api/v1/calls/{call}", server.api));
     assert_eq!(answer.text(), "");
     let done = stands(&server, &call, "done");
     assert_eq!((&done["status"], &done["function"]), (&200.into(), &"echo".into()));
@@ -164,7 +164,7 @@ fn what_can_not_be_kept_is_refused_by_name() {
     for (name, value, says) in [
         ("x-callback-url", "/relative", "whole URL"),
         ("x-callback-url", "http://169.254.169.254/latest", "local link"),
-        ("x-callback-url", &format!("{}/api/v1/tokens", server.admin), "dhow's own ports"),
+        ("x-callback-url", &format!("{}/api/v1/tokens", server.api), "dhow's own ports"),
         ("x-dhow-keep-result", "soon", "x-dhow-keep-result"),
         ("x-dhow-keep-result", "1000h", "at most"),
         ("idempotency-key", "", "1 to 255 bytes"),

@@ -1,10 +1,13 @@
 //! A `dhow up` in a process of its own, on free ports, with a folder of its own.
 
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use dhow_testkit::contract::Contract;
+use dhow_testkit::relay::Relay;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -17,9 +20,14 @@ pub(crate) const NO_SETTINGS: &str = "/dev/null";
 pub(crate) struct Server {
     process: Child,
     pub(crate) gateway: String,
+    /// The address of a relay that holds every answer against `docs/openapi.yaml`, where the API
+    /// itself listens on loopback.
     pub(crate) admin: String,
+    /// The address that the API itself listens on.
+    pub(crate) api: String,
     pub(crate) metrics: String,
     pub(crate) folder: Option<TempDir>,
+    relay: Option<Relay>,
 }
 
 /// An answer, whatever its status.
@@ -66,8 +74,15 @@ impl Server {
             let address = line.strip_prefix(name).map(|rest| rest.trim().to_owned());
             address.unwrap_or_else(|| panic!("`{line}` in place of {name}"))
         };
-        let (gateway, admin, metrics) = (address("gateway"), address("admin"), address("metrics"));
-        Self { process, gateway, admin, metrics, folder: Some(folder) }
+        let (gateway, api, metrics) = (address("gateway"), address("admin"), address("metrics"));
+        let plain = api.strip_prefix("http://").and_then(|address| address.parse().ok());
+        // Another network, or TLS, has no way through the relay.
+        let relay = plain.filter(|address: &SocketAddr| address.ip().is_loopback());
+        let relay = relay.map(|address| Relay::before(address, Contract::of_dhow()));
+        let relay = relay.map(|relay| relay.expect("the same port of loopback"));
+        let admin =
+            relay.as_ref().map_or_else(|| api.clone(), |it| format!("http://{}", it.address()));
+        Self { process, gateway, admin, api, metrics, folder: Some(folder), relay }
     }
 
     /// A server whose admin and metrics ports listen on every address, in a network of its own.
@@ -200,6 +215,10 @@ impl Drop for Server {
         // It may have ended already.
         drop(self.process.kill());
         drop(self.process.wait());
+        let violations = self.relay.take().map(Relay::finish).unwrap_or_default();
+        if !std::thread::panicking() {
+            assert!(violations.is_empty(), "{}", violations.join("\n"));
+        }
     }
 }
 

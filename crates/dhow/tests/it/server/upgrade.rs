@@ -153,8 +153,9 @@ struct Addresses {
 }
 
 fn addresses(server: &Server) -> Addresses {
-    let Server { gateway, admin, metrics, .. } = server;
-    Addresses { gateway: gateway.clone(), admin: admin.clone(), metrics: metrics.clone() }
+    // The API's own: the relay before it ends with its server.
+    let Server { gateway, api, metrics, .. } = server;
+    Addresses { gateway: gateway.clone(), admin: api.clone(), metrics: metrics.clone() }
 }
 
 fn is(found: &str, expected: &str) -> Result<(), String> {
@@ -269,7 +270,7 @@ fn under_load_no_request_fails_while_one_dhow_follows_the_other() {
             load.more(100);
             let mut next = server.take_over(&[]);
             assert_eq!(next.gateway, at.gateway);
-            assert_eq!((&next.admin, &next.metrics), (&at.admin, &at.metrics));
+            assert_eq!((&next.api, &next.metrics), (&at.admin, &at.metrics));
             load.more(100);
             server.ends_well();
             std::mem::swap(&mut server, &mut next);

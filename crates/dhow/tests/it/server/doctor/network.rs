@@ -19,11 +19,11 @@ pub(super) fn port_taken(name: &str) {
     let server = Server::start();
     let data = server.path().join("data").display().to_string();
     let without_scheme = |url: &str| url.trim_start_matches("http://").to_owned();
-    let (listen, admin) = (without_scheme(&server.gateway), without_scheme(&server.admin));
+    let (listen, admin) = (without_scheme(&server.gateway), without_scheme(&server.api));
     let ports = ["--listen", &listen, "--admin", &admin];
     let report = Doctor::new().examine(&[&ports[..], &["--data", &data]].concat());
     assert_eq!(report.state(name), "good", "{report:?}");
-    let report = Doctor::new().with("DHOW_SERVER", &server.admin).examine(&ports);
+    let report = Doctor::new().with("DHOW_SERVER", &server.api).examine(&ports);
     assert_eq!(report.state(name), "good", "{report:?}");
     let report = Doctor::new().examine(&ports);
     report.names(name, &[&format!("process {}, dhow", server.pid())]);

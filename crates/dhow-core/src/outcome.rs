@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::call::CallId;
+use crate::trace::Trace;
 
 /// Why the platform, and not the guest, ended a call. The names are a contract: they are the
 /// header `X-Dhow-Reason`, the field `reason` and a metric's label.
@@ -238,4 +239,6 @@ pub struct Outcome {
     pub peak_memory: u64,
     /// Whether the code had to be loaded for this call.
     pub cold: bool,
+    /// The call's place in a trace, when it is followed.
+    pub trace: Option<Box<Trace>>,
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response, Uri};
 use http_body::Body;
 
@@ -28,6 +29,7 @@ use crate::queue::{
 use crate::quota::{Quota, Quotas, TooManyFunctions};
 use crate::secret::{Secret, SecretName, SecretSummary};
 use crate::token::Token;
+use crate::trace::Trace;
 use crate::traffic::Traffic;
 
 /// A boxed future, for ports off the request path.
@@ -413,6 +415,8 @@ pub struct Call<B> {
     pub local: SocketAddr,
     /// When its head had been read.
     pub received: Instant,
+    /// Its place in a trace, when it is followed; its outcome has it.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// Runs calls. The engine implements it; other places to run may follow.
@@ -560,6 +564,22 @@ pub trait Record: Send + Sync {
 pub trait Observe: Send + Sync {
     /// The record of `revision`'s calls.
     fn record(&self, revision: &Revision) -> Arc<dyn Record>;
+}
+
+/// Follows calls through a distributed trace. Called on the request path: never blocks.
+pub trait Traces: Send + Sync {
+    /// Begins the span of a call. It joins the trace that the request's headers name, or begins one;
+    /// from then on the headers name the span as the parent of what the guest asks of others.
+    /// `None`: the call is not followed.
+    fn begin(
+        &self,
+        call: CallId,
+        request: &mut Parts,
+        path: &str,
+        route: &str,
+    ) -> Option<Box<Trace>>;
+    /// A call that is followed ended.
+    fn ended(&self, function: &FunctionName, trace: Box<Trace>, outcome: &Outcome);
 }
 
 /// Which of its two outputs a guest wrote to.

@@ -9,6 +9,7 @@ use dhow_core::call::CallId;
 use dhow_core::limits::Limits;
 use dhow_core::outcome::{Failure, Outcome, Phases, Reason};
 use dhow_core::ports::Record;
+use dhow_core::trace::Trace;
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -41,10 +42,17 @@ pub(crate) struct Flight {
     /// The answer went out whole; a call that is dropped before that was given up by its caller.
     answered: AtomicBool,
     place: Mutex<Option<Place>>,
+    trace: Option<Box<Trace>>,
 }
 
 impl Flight {
-    pub(crate) fn new(target: Target, id: CallId, began: Instant, meter: Arc<Meter>) -> Arc<Self> {
+    pub(crate) fn new(
+        target: Target,
+        id: CallId,
+        began: Instant,
+        meter: Arc<Meter>,
+        trace: Option<Box<Trace>>,
+    ) -> Arc<Self> {
         target.record().started();
         Arc::new(Self {
             shared: target.revision().template.reuse.concurrent > 1,
@@ -64,6 +72,7 @@ impl Flight {
             logged: AtomicU64::new(0),
             answered: AtomicBool::new(false),
             place: Mutex::new(None),
+            trace,
         })
     }
 
@@ -194,6 +203,7 @@ impl Flight {
             shared: self.shared,
             peak_memory: self.meter().peak_memory(),
             cold: *self.cold.get_mut(),
+            trace: self.trace.take(),
         }
     }
 }

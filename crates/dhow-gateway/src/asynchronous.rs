@@ -9,7 +9,7 @@ use dhow_core::function::Revision;
 use dhow_core::name::FunctionName;
 use dhow_core::outcome::{Failure, Reason};
 use dhow_core::plan::egress::EgressRule;
-use dhow_core::ports::{BoxFuture, Call, CallQueue, Dispatch, Invoke};
+use dhow_core::ports::{BoxFuture, Call, CallQueue, Dispatch, Invoke, Traces};
 use dhow_core::quantity::parse_duration;
 use dhow_core::queue::{
     Accepted, AsyncPolicy, CallBody, CallHead, EnqueueError, KEEP_RESULT, MOST_KEY, NewCall,
@@ -37,6 +37,10 @@ const KEEP: HeaderName = HeaderName::from_static("x-dhow-keep-result");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Nothing new was kept: the key was used before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// A call's place in a trace (W3C Trace Context).
+const CONTEXT: [HeaderName; 2] =
+    [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
 
 /// Takes calls that are answered later.
 pub struct Asynchronous {
@@ -203,12 +207,14 @@ fn read<T>(
 pub struct Redispatch<I: Invoke> {
     invoke: I,
     table: Arc<Table<I>>,
+    traces: Option<Arc<dyn Traces>>,
 }
 
 impl<I: Invoke> Redispatch<I> {
-    /// Calls go to the functions in `table`.
-    pub fn new(invoke: I, table: Arc<Table<I>>) -> Self {
-        Self { invoke, table }
+    /// Calls go to the functions in `table`, and are followed by `traces`: each attempt is a span
+    /// of the trace that the caller's headers named when the call was taken.
+    pub fn new(invoke: I, table: Arc<Table<I>>, traces: Option<Arc<dyn Traces>>) -> Self {
+        Self { invoke, table, traces }
     }
 }
 
@@ -234,9 +240,20 @@ impl<I: Invoke> Dispatch for Redispatch<I> {
             *request.uri_mut() = uri;
             *request.headers_mut() = headers;
             let received = Instant::now();
-            let call = Call { id, request, full_uri, script_name, peer, local, received };
+            let (mut head, body) = request.into_parts();
+            let trace = self
+                .traces
+                .as_ref()
+                .and_then(|traces| traces.begin(id, &mut head, full_uri.path(), &script_name));
+            let context = CONTEXT.map(|name| head.headers.get(&name).cloned().map(|it| (name, it)));
+            let request = Request::from_parts(head, body);
+            let call = Call { id, request, full_uri, script_name, peer, local, received, trace };
             let mut response = self.invoke.invoke(&endpoint.target, call).await?;
             of_guest(response.headers_mut());
+            // Whoever is called back with the answer is asked within the call's trace.
+            if !CONTEXT.iter().any(|name| response.headers().contains_key(name)) {
+                response.headers_mut().extend(context.into_iter().flatten());
+            }
             Ok(response.map(|body| Box::pin(body) as CallBody))
         })
     }

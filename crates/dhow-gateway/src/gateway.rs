@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use dhow_core::call::CallId;
 use dhow_core::outcome::{Failure, Reason};
-use dhow_core::ports::{Call, Invoke};
+use dhow_core::ports::{Call, Invoke, Traces};
 use dhow_core::queue::Accepted;
 use dhow_http::answer::{self, PlatformBody};
 use dhow_http::{Connection, RequestBody, Service, id};
@@ -57,6 +57,7 @@ pub struct Gateway<I: Invoke> {
     body_stall: Duration,
     ready: Arc<AtomicBool>,
     later: Asynchronous,
+    traces: Option<Arc<dyn Traces>>,
 }
 
 /// A request whose function is found, and what is known of it besides.
@@ -81,7 +82,13 @@ impl<I: Invoke> Gateway<I> {
         ready: Arc<AtomicBool>,
         later: Asynchronous,
     ) -> Self {
-        Self { invoke, table, metrics, body_stall, ready, later }
+        Self { invoke, table, metrics, body_stall, ready, later, traces: None }
+    }
+
+    /// The same, whose calls are followed through distributed traces.
+    #[must_use]
+    pub fn with_traces(self, traces: Option<Arc<dyn Traces>>) -> Self {
+        Self { traces, ..self }
     }
 
     async fn route(
@@ -173,13 +180,18 @@ impl<I: Invoke> Gateway<I> {
         }
         let endpoint = backend.next();
         let cap = endpoint.revision.template.limits.request_body;
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let answered = match RequestBody::new(body, cap, self.body_stall) {
             Ok(body) => {
+                let trace = self
+                    .traces
+                    .as_ref()
+                    .and_then(|traces| traces.begin(id, &mut head, full_uri.path(), &script_name));
                 let request = Request::from_parts(head, body);
                 let (peer, local) = (ends.peer, ends.local);
                 let full_uri = origin_form(full_uri);
-                let call = Call { id, request, full_uri, script_name, peer, local, received };
+                let call =
+                    Call { id, request, full_uri, script_name, peer, local, received, trace };
                 self.invoke.invoke(&endpoint.target, call).await
             }
             Err(failure) => {

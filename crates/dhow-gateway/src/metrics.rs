@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use dhow_core::metric::{Family, Value};
 use dhow_core::name::FunctionName;
 use dhow_core::outcome::{Outcome, Reason};
 use parking_lot::Mutex;
+use prometheus::core::Metric as _;
 use prometheus::{
     Counter, CounterVec, Encoder as _, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter,
     IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -17,6 +19,7 @@ use prometheus::{
 
 use self::asynchronous::AsyncFamilies;
 pub use self::asynchronous::{AsyncFigures, AsyncSource};
+use crate::families;
 
 /// The outcome label of a call that the guest answered, whatever it said.
 const OK: &str = "ok";
@@ -37,13 +40,16 @@ struct Families {
     refused: IntCounterVec,
     connections: IntGauge,
     log_lines_dropped: IntCounter,
+    audit_failed: IntCounter,
     loaded: IntGauge,
     code_cache: IntCounterVec,
     compiling: Counter,
     process_cpu: Counter,
     process_memory: Gauge,
     asynchronous: AsyncFamilies,
+    traced: IntCounterVec,
     engine: Mutex<Option<Box<dyn Fn() -> EngineFigures + Send>>>,
+    traces: Mutex<Option<Box<dyn Fn() -> TraceFigures + Send>>>,
     front: Mutex<Option<Box<dyn Fn() -> usize + Send>>>,
 }
 
@@ -60,6 +66,15 @@ pub struct EngineFigures {
     pub cache_damaged: u64,
     /// Time spent compiling.
     pub compile: Duration,
+}
+
+/// What became of calls that were followed through traces.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TraceFigures {
+    /// Those that the collector took.
+    pub sent: u64,
+    /// Those that it or the queue before it did not take.
+    pub dropped: u64,
 }
 
 /// The metrics of one function, resolved once.
@@ -140,6 +155,10 @@ impl Metrics {
                 &registry,
                 IntCounter::new("dhow_log_lines_dropped_total", "Guests' lines that were not kept"),
             ),
+            audit_failed: add(
+                &registry,
+                IntCounter::new("dhow_audit_failed_total", "Records of control calls not kept"),
+            ),
             loaded: add(
                 &registry,
                 IntGauge::new("dhow_loaded_functions", "Functions whose code is in memory"),
@@ -164,8 +183,16 @@ impl Metrics {
                 Gauge::new("process_resident_memory_bytes", "Resident memory of this process"),
             ),
             asynchronous: AsyncFamilies::new(&registry),
+            traced: add(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("dhow_traced_calls_total", "Calls whose spans were to be exported"),
+                    &["result"],
+                ),
+            ),
             registry,
             engine: Mutex::new(None),
+            traces: Mutex::new(None),
             front: Mutex::new(None),
         };
         Self(Arc::new(families))
@@ -174,6 +201,11 @@ impl Metrics {
     /// Where the engine's figures come from.
     pub fn set_engine(&self, figures: Box<dyn Fn() -> EngineFigures + Send>) {
         *self.0.engine.lock() = Some(figures);
+    }
+
+    /// Where the figures of traces come from.
+    pub fn set_traces(&self, figures: Box<dyn Fn() -> TraceFigures + Send>) {
+        *self.0.traces.lock() = Some(figures);
     }
 
     /// Where the number of connections comes from.
@@ -201,6 +233,11 @@ impl Metrics {
         self.0.log_lines_dropped.inc_by(lines);
     }
 
+    /// Counts a record of the audit log that was not kept.
+    pub fn audit_failed(&self) {
+        self.0.audit_failed.inc();
+    }
+
     /// The metrics of a function.
     pub fn function(&self, name: &FunctionName) -> FunctionMetrics {
         let families = self.0.clone();
@@ -217,6 +254,12 @@ impl Metrics {
             families,
             labels,
         }
+    }
+
+    /// Everything, for those who carry it elsewhere.
+    pub fn families(&self) -> Vec<Family> {
+        self.0.refresh();
+        self.0.registry.gather().iter().filter_map(families::of).collect()
     }
 
     /// Everything, in Prometheus' text format.
@@ -247,11 +290,15 @@ impl Families {
                 ("miss", figures.cache_misses),
                 ("damaged", figures.cache_damaged),
             ] {
-                let counter = self.code_cache.with_label_values(&[result]);
-                counter.inc_by(count.saturating_sub(counter.get()));
+                raise(&self.code_cache.with_label_values(&[result]), count);
             }
             let more = figures.compile.as_secs_f64() - self.compiling.get();
             self.compiling.inc_by(more.max(0.0));
+        }
+        if let Some(traces) = &*self.traces.lock() {
+            let figures = traces();
+            raise(&self.traced.with_label_values(&["sent"]), figures.sent);
+            raise(&self.traced.with_label_values(&["dropped"]), figures.dropped);
         }
         if let Some(count) = &*self.front.lock() {
             self.connections.set(i64::try_from(count()).unwrap_or(i64::MAX));
@@ -287,6 +334,19 @@ impl FunctionMetrics {
             self.load.observe(outcome.phases.load.as_secs_f64());
             self.instantiate.observe(outcome.phases.instantiate.as_secs_f64());
         }
+    }
+
+    /// CPU time of its calls.
+    pub(crate) fn cpu(&self) -> Duration {
+        Duration::from_secs_f64(self.cpu.get().max(0.0))
+    }
+
+    /// How long its calls took: upper bounds in seconds, each with how many took at most that.
+    pub(crate) fn durations(&self) -> Vec<(f64, u64)> {
+        let value = families::distribution(&self.duration.metric());
+        let Value::Distribution { count, mut buckets, .. } = value else { return vec![] };
+        buckets.push((f64::INFINITY, count));
+        buckets
     }
 
     /// Removes the series: the function is no more. Calls that still run leave none.
@@ -347,6 +407,11 @@ where
     collector
 }
 
+/// Makes a counter show what was counted elsewhere.
+fn raise(counter: &IntCounter, count: u64) {
+    counter.inc_by(count.saturating_sub(counter.get()));
+}
+
 /// CPU seconds and resident bytes of this process, after `proc(5)`.
 fn process() -> Option<(f64, f64)> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
@@ -378,6 +443,7 @@ mod tests {
             shared: false,
             peak_memory: 65536,
             cold: true,
+            trace: None,
         }
     }
 

@@ -1,22 +1,24 @@
 //! What calls did: figures, the last outcomes of each function, and the lines that guests wrote.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod last;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dhow_core::call::CallId;
 use dhow_core::function::Revision;
 use dhow_core::name::FunctionName;
 use dhow_core::outcome::Outcome;
-use dhow_core::ports::{Observe, Record, Stream};
+use dhow_core::ports::{Observe, Record, Stream, Traces};
 use parking_lot::Mutex;
 
+pub use self::last::Which;
+use self::last::{KEPT, KEPT_RARE, Last};
 use crate::logs::{LogLine, Logs};
 use crate::metrics::{FunctionMetrics, Metrics};
 
-/// Outcomes that are kept of each function.
-const KEPT: usize = 256;
 /// Revisions of each function whose calls are counted one by one.
 const COUNTED: usize = 256;
 
@@ -27,6 +29,7 @@ pub struct Observer(Arc<Inner>);
 struct Inner {
     metrics: Metrics,
     logs: Logs,
+    traces: Option<Arc<dyn Traces>>,
     functions: Mutex<HashMap<FunctionName, Arc<FunctionState>>>,
 }
 
@@ -38,11 +41,26 @@ struct FunctionState {
     in_flight: AtomicU64,
     calls: AtomicU64,
     failures: AtomicU64,
+    cold: AtomicU64,
     forgotten: AtomicBool,
     /// By number, of those that were made ready last.
     revisions: Mutex<BTreeMap<u64, Arc<Counts>>>,
-    /// Oldest first, each with the milliseconds since 1970 of its end.
-    last: Mutex<VecDeque<(Outcome, u64)>>,
+    last: Mutex<Last<KEPT>>,
+    last_failed: Mutex<Last<KEPT_RARE>>,
+    last_cold: Mutex<Last<KEPT_RARE>>,
+}
+
+/// What a function's calls did since this process began, in sums.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sums {
+    /// Calls for which code had to be loaded.
+    pub cold: u64,
+    /// CPU time.
+    pub cpu: Duration,
+    /// The most memory that one of the last calls held, bytes.
+    pub peak_memory: u64,
+    /// How long calls took: upper bounds in seconds, each with how many took at most that.
+    pub wall: Vec<(f64, u64)>,
 }
 
 /// The calls of one revision that ended.
@@ -66,7 +84,12 @@ pub struct FunctionView {
 impl Observer {
     /// An observer that has heard nothing.
     pub fn new(metrics: Metrics, logs: Logs) -> Self {
-        Self(Arc::new(Inner { metrics, logs, functions: Mutex::default() }))
+        Self::with_traces(metrics, logs, None)
+    }
+
+    /// The same, which tells `traces` of the calls that are followed.
+    pub fn with_traces(metrics: Metrics, logs: Logs, traces: Option<Arc<dyn Traces>>) -> Self {
+        Self(Arc::new(Inner { metrics, logs, traces, functions: Mutex::default() }))
     }
 
     /// What is known of a function, if it was ever made ready.
@@ -101,9 +124,12 @@ impl Observer {
                 in_flight: AtomicU64::new(0),
                 calls: AtomicU64::new(0),
                 failures: AtomicU64::new(0),
+                cold: AtomicU64::new(0),
                 forgotten: AtomicBool::new(false),
                 revisions: Mutex::default(),
                 last: Mutex::default(),
+                last_failed: Mutex::default(),
+                last_cold: Mutex::default(),
             })
         });
         state.clone()
@@ -132,10 +158,28 @@ impl FunctionView {
 
     /// The last outcomes, newest first, of one call or of all; each with the milliseconds since
     /// 1970 of its end.
-    pub fn outcomes(&self, limit: usize, call: Option<CallId>) -> Vec<(Outcome, u64)> {
-        let last = self.state.last.lock();
-        let wanted = |(outcome, _): &&(Outcome, u64)| call.is_none_or(|call| outcome.call == call);
-        last.iter().rev().filter(wanted).take(limit).cloned().collect()
+    pub fn outcomes(
+        &self,
+        which: Which,
+        limit: usize,
+        call: Option<CallId>,
+    ) -> Vec<(Outcome, u64)> {
+        match which {
+            Which::All => self.state.last.lock().newest(limit, call),
+            Which::Failed => self.state.last_failed.lock().newest(limit, call),
+            Which::Cold => self.state.last_cold.lock().newest(limit, call),
+        }
+    }
+
+    /// What its calls did, in sums.
+    pub fn sums(&self) -> Sums {
+        let metrics = self.state.metrics.get();
+        Sums {
+            cold: self.state.cold.load(Relaxed),
+            cpu: metrics.map(FunctionMetrics::cpu).unwrap_or_default(),
+            peak_memory: self.state.last.lock().peak_memory(),
+            wall: metrics.map(FunctionMetrics::durations).unwrap_or_default(),
+        }
     }
 }
 
@@ -209,11 +253,18 @@ impl Record for Recorder {
         if let Some(metrics) = self.metrics() {
             metrics.ended(&outcome);
         }
-        let mut last = function.last.lock();
-        if last.len() == KEPT {
-            last.pop_front();
+        if let (Some(trace), Some(traces)) = (outcome.trace.take(), &self.observer.0.traces) {
+            traces.ended(&function.name, trace, &outcome);
         }
-        last.push_back((outcome, now_ms()));
+        let now_ms = now_ms();
+        if outcome.failure.is_some() || outcome.status >= 500 {
+            function.last_failed.lock().push(outcome.clone(), now_ms);
+        }
+        if outcome.cold {
+            function.cold.fetch_add(1, Relaxed);
+            function.last_cold.lock().push(outcome.clone(), now_ms);
+        }
+        function.last.lock().push(outcome, now_ms);
     }
 }
 
@@ -225,8 +276,6 @@ fn now_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use dhow_core::abi::Abi;
     use dhow_core::digest::Digest;
     use dhow_core::function::Template;
@@ -247,6 +296,7 @@ mod tests {
             shared: false,
             peak_memory: 0,
             cold: false,
+            trace: None,
         }
     }
 
@@ -282,12 +332,41 @@ mod tests {
         record.started();
         let view = observer.function(&name).unwrap();
         assert_eq!((view.in_flight, view.calls, view.failures), (1, 300, 100));
-        assert_eq!(view.outcomes(1000, None).len(), KEPT);
-        assert_eq!(view.outcomes(1, None)[0].0.call, CallId(299));
-        assert_eq!(view.outcomes(9, Some(CallId(250))).len(), 1);
-        assert!(view.outcomes(9, Some(CallId(1))).is_empty());
-        let failed = view.outcomes(1, Some(CallId(297))).remove(0).0.failure.unwrap();
+        let all = |limit, call| view.outcomes(Which::All, limit, call);
+        assert_eq!(all(1000, None).len(), KEPT);
+        assert_eq!(all(1, None)[0].0.call, CallId(299));
+        assert_eq!(all(9, Some(CallId(250))).len(), 1);
+        assert!(all(9, Some(CallId(1))).is_empty());
+        let failed = all(1, Some(CallId(297))).remove(0).0.failure.unwrap();
         assert_eq!(failed, Failure::new(Reason::Trap, "x"));
+    }
+
+    #[test]
+    fn what_is_rare_is_kept_for_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Metrics::new();
+        let logs = Logs::start(Config::new(folder.path().to_owned()), &metrics).unwrap();
+        let observer = Observer::new(metrics, logs);
+        let name = FunctionName::parse("f").unwrap();
+        let record = observer.record(&revision(&name, 1));
+        for call in 0..1000 {
+            record.started();
+            let trap = (call == 1).then(|| Failure::new(Reason::Trap, "x"));
+            let status = if call == 2 { 503 } else { 200 };
+            let wall = Duration::from_millis(u64::try_from(call).unwrap());
+            let outcome = Outcome { cold: call == 0, status, wall, ..outcome(call, trap) };
+            record.ended(Outcome { peak_memory: 7, cpu: Duration::from_millis(1), ..outcome });
+        }
+        let view = observer.function(&name).unwrap();
+        let calls = |which| -> Vec<_> {
+            view.outcomes(which, 9, None).into_iter().map(|(outcome, _)| outcome.call.0).collect()
+        };
+        assert_eq!(calls(Which::Failed), [2, 1]);
+        assert_eq!(calls(Which::Cold), [0]);
+        let sums = view.sums();
+        assert_eq!((sums.cold, sums.peak_memory), (1, 7));
+        assert!((0.99..1.01).contains(&sums.cpu.as_secs_f64()), "{sums:?}");
+        assert!(sums.wall.contains(&(0.1, 101)), "{:?}", sums.wall);
     }
 
     #[tokio::test]

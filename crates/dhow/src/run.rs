@@ -190,6 +190,7 @@ fn call(
         peer: here,
         local: here,
         received: Instant::now(),
+        trace: None,
     }
 }
 

@@ -8,6 +8,7 @@ mod gate;
 mod handover;
 mod jwks;
 mod keeping;
+mod observe;
 mod tls;
 
 use std::io;
@@ -18,12 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-use anstream::{AutoStream, ColorChoice};
 use dhow_core::ports::Catalog as _;
 use dhow_core::quantity::{parse_bytes, parse_duration};
 use dhow_engine::{Config as EngineConfig, Engine};
 use dhow_gateway::admin::{self, Admin, Ending};
 use dhow_gateway::asynchronous::Redispatch;
+use dhow_gateway::audit::{self, Audit};
 use dhow_gateway::gateway::Gateway;
 use dhow_gateway::guard::{Guards, KeySets};
 use dhow_gateway::logs::{self, Logs};
@@ -46,6 +47,7 @@ use self::handover::giver::{Door, Given, Next};
 use self::handover::line::Line;
 use self::handover::taker::Predecessor;
 use self::keeping::Keeping;
+use self::observe::Export;
 use self::tls::{Spoken, TlsArgs, scheme};
 use crate::cli::error::CommandError;
 use crate::cli::output::Output;
@@ -56,9 +58,6 @@ use crate::images::server::ServerImages;
 use crate::images::{self, RegistryArgs};
 use crate::local::this_program;
 use crate::{modules, notify};
-
-/// What dhow's own log shows, in the syntax of `tracing-subscriber`'s filters.
-const DHOW_LOG: &str = "DHOW_LOG";
 
 /// The ports' names, for people and for a dhow that takes over.
 const GATEWAY: &str = "gateway";
@@ -136,6 +135,8 @@ pub struct Args {
     drain_timeout: Duration,
     #[command(flatten)]
     calls: calls::Args,
+    #[command(flatten)]
+    observe: observe::Args,
 }
 
 /// Serves until a signal says to end.
@@ -147,7 +148,8 @@ pub fn run(
     environment: fn(&str) -> Option<String>,
     output: &mut Output,
 ) -> Result<(), CommandError> {
-    log_to_stderr(environment(DHOW_LOG).as_deref());
+    observe::begin_log(&args.observe);
+    let otlp = observe::otlp(&args.observe, environment)?;
     raise_descriptors();
     let data = data_folder(args.data.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -156,7 +158,7 @@ pub fn run(
         .enable_all()
         .build()
         .map_err(failure)?;
-    runtime.block_on(serve(args, data, output))?;
+    runtime.block_on(serve(args, data, otlp, output))?;
     // What still runs is background work that nobody waits for.
     runtime.shutdown_background();
     Ok(())
@@ -203,7 +205,12 @@ impl Ports {
     }
 }
 
-async fn serve(args: &Args, data: &Path, output: &mut Output) -> Result<(), CommandError> {
+async fn serve(
+    args: &Args,
+    data: &Path,
+    otlp: Option<dhow_otlp::config::Config>,
+    output: &mut Output,
+) -> Result<(), CommandError> {
     let mut predecessor = match args.take_over {
         true => Predecessor::find(data).await?,
         false => None,
@@ -221,7 +228,9 @@ async fn serve(args: &Args, data: &Path, output: &mut Output) -> Result<(), Comm
     let images = Arc::new(server_images(args, data, &catalog, &blobs)?);
     let metrics = Metrics::new();
     let logs = Logs::start(logs::Config::new(data.join("logs")), &metrics).map_err(failure)?;
-    let observer = Observer::new(metrics.clone(), logs.clone());
+    let audit = Audit::open(audit::Config::new(data.join("audit")), &metrics).map_err(failure)?;
+    let export = Export::start(otlp, &metrics)?;
+    let observer = Observer::with_traces(metrics.clone(), logs.clone(), export.traces());
     let engine =
         Engine::start(engine_config(args, data)?, blobs.clone(), Arc::new(observer.clone()))
             .map_err(|error| failure(error).hint("fewer --instances need less address space"))?;
@@ -255,19 +264,21 @@ async fn serve(args: &Args, data: &Path, output: &mut Output) -> Result<(), Comm
     // Not before the manifests of `--apply` are in force, unless there was a dhow before.
     let ready = Arc::new(AtomicBool::new(predecessor.is_some()));
     let given = ports.given()?;
-    let redispatch = Arc::new(Redispatch::new(engine.clone(), table.clone()));
+    let redispatch = Redispatch::new(engine.clone(), table.clone(), export.traces());
+    let redispatch = Arc::new(redispatch);
     let mut calls = Calls::new(&args.calls, data, &addresses, &metrics, redispatch);
     if predecessor.is_none() {
         calls.open()?;
     }
-    let gateway = Arc::new(Gateway::new(
+    let gateway = Gateway::new(
         engine.clone(),
         table.clone(),
         metrics.clone(),
         args.body_stall,
         ready.clone(),
         calls.front(&args.calls, &addresses, &spoken),
-    ));
+    );
+    let gateway = Arc::new(gateway.with_traces(export.traces()));
     let mut front =
         Front::new(ports.gateway, gateway, front_config(args, &spoken), metrics.clone());
     front.open()?;
@@ -290,6 +301,7 @@ async fn serve(args: &Args, data: &Path, output: &mut Output) -> Result<(), Comm
         calls: calls.gate(),
         observer,
         logs: logs.clone(),
+        audit,
         applied: Arc::new(move |version| {
             let table = table.clone();
             Box::pin(async move { table.applied(version).await })
@@ -325,6 +337,13 @@ async fn serve(args: &Args, data: &Path, output: &mut Output) -> Result<(), Comm
         output.line(format_args!("{name} {}://{address}", scheme(tls.as_ref())))?;
     }
     access.tell(&addresses, &spoken, output);
+    tracing::info!(
+        gateway = %addresses.gateway,
+        admin = %addresses.admin,
+        metrics = %addresses.metrics,
+        version = env!("CARGO_PKG_VERSION"),
+        "dhow serves"
+    );
     let needed = catalog.digests().map_err(failure)?;
     modules::check(needed, blobs, catalog).map_err(failure)?;
 
@@ -345,6 +364,7 @@ async fn serve(args: &Args, data: &Path, output: &mut Output) -> Result<(), Comm
             }
         }
     };
+    tracing::info!(has_given, "dhow ends, when calls in flight have");
     ready.store(has_given, Relaxed);
     notify::stopping(args.drain_delay + args.drain_timeout);
     let ending = if has_given { Ending::POLITE } else { Ending::PROMPT };
@@ -361,6 +381,7 @@ async fn serve(args: &Args, data: &Path, output: &mut Output) -> Result<(), Comm
         () = signals.end() => tracing::warn!("calls in flight were cut"),
     }
     logs.flush().await;
+    export.stop().await;
     Ok(())
 }
 
@@ -577,20 +598,6 @@ pub(crate) fn data_folder(named: Option<&Path>) -> Result<&Path, CommandError> {
         CommandError::usage("there is no home folder to keep data in")
             .hint("name a folder with --data DIR")
     })
-}
-
-/// dhow's own log goes to standard error; by default warnings and worse.
-fn log_to_stderr(filter: Option<&str>) {
-    let filter = tracing_subscriber::EnvFilter::new(filter.unwrap_or("warn"));
-    let has_colours = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-    // A second start in one process, as in tests, keeps the first's.
-    drop(
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_ansi(has_colours)
-            .with_writer(std::io::stderr)
-            .try_init(),
-    );
 }
 
 /// Every loaded function keeps a descriptor, every connection another.

@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dhow-gateway", FEATURE),
     ("dhow-oci", FEATURE),
     ("dhow-queue", FEATURE),
+    ("dhow-otlp", FEATURE),
     (
         "dhow",
         &[
@@ -28,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dhow-gateway",
             "dhow-oci",
             "dhow-queue",
+            "dhow-otlp",
         ],
     ),
     ("dhow-testkit", &[]),

@@ -86,7 +86,7 @@ impl Target {
 pub(crate) async fn invoke<B>(
     engine: &Arc<Inner>,
     target: &Target,
-    call: Call<B>,
+    mut call: Call<B>,
 ) -> Result<Response<GuestBody>, Failure>
 where
     B: Body<Data = Bytes, Error = Failure> + Send + Unpin + 'static,
@@ -94,7 +94,8 @@ where
     let limits = &target.revision().template.limits;
     let rates = (target.0.rate.clone(), target.0.tenant.limited());
     let meter = Meter::new(Scope::Call, limits.cpu_time, rates, engine.ticker.clone());
-    let flight = Flight::new(target.clone(), call.id, call.received, Arc::new(meter));
+    let trace = call.trace.take();
+    let flight = Flight::new(target.clone(), call.id, call.received, Arc::new(meter), trace);
     let unheard = CancelOnDrop(Some(flight.clone()));
     let answer = match admit(engine, &flight).await {
         Ok(code) => answer(engine, &flight, &code, call).await,

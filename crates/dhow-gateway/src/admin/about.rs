@@ -5,11 +5,10 @@ use std::sync::LazyLock;
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use bytes::Bytes;
 use dhow_dialects::document;
 use futures_util::FutureExt;
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use serde_json::Value;
 
 use super::error::ApiError;
 use super::{Admin, wire};
@@ -40,12 +39,13 @@ pub(super) async fn version(State(admin): State<Admin>) -> impl IntoResponse {
 /// The document that describes this API, as people write it.
 pub(super) const DESCRIPTION: &str = include_str!("../../../../docs/openapi.yaml");
 
-/// [`DESCRIPTION`] as programs read it.
-static DESCRIPTION_JSON: LazyLock<Bytes> = LazyLock::new(|| {
-    let documents = document::parse(DESCRIPTION).expect("a test reads it");
-    documents[0].to_string().into()
-});
+/// [`DESCRIPTION`] as a value.
+pub(super) fn described() -> &'static Value {
+    static DESCRIBED: LazyLock<Value> =
+        LazyLock::new(|| document::parse(DESCRIPTION).expect("a test reads it").swap_remove(0));
+    &DESCRIBED
+}
 
 pub(super) async fn openapi() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], DESCRIPTION_JSON.clone())
+    Json(described())
 }

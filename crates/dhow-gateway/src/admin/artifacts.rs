@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::response::Response;
+use axum::extract::{Extension, Query, State};
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use dhow_core::digest::Digest;
 use dhow_core::ports::UploadError;
@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::audit::Detail;
 use super::error::ApiError;
 use super::wire::{self, ArtifactEvent};
 use super::{Admin, ndjson};
@@ -46,6 +47,7 @@ pub(super) async fn upload(
         return Err(ApiError::parameter("program", "must be a file name of 1 to 255 bytes"));
     }
     let digest = store(&admin, body).await?;
+    let detail = Extension(Detail(digest.to_string()));
     let (events, mut steps) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         // A client that has left hears nothing; the steps are few.
@@ -59,7 +61,8 @@ pub(super) async fn upload(
             Err(refusal) => refusal.into(),
         });
     });
-    Ok(ndjson::respond(stream::poll_fn(move |context| steps.poll_recv(context))))
+    let steps = ndjson::respond(stream::poll_fn(move |context| steps.poll_recv(context)));
+    Ok((detail, steps).into_response())
 }
 
 async fn store(admin: &Admin, body: Body) -> Result<Digest, ApiError> {

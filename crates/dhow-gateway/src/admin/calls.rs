@@ -11,6 +11,7 @@ use super::error::ApiError;
 use super::functions::find;
 use super::path::Named;
 use super::wire::{CallOutcome, Items};
+use crate::observer::Which;
 
 /// How many outcomes are told when nobody says.
 const DEFAULT_LIMIT: usize = 20;
@@ -20,6 +21,18 @@ const DEFAULT_LIMIT: usize = 20;
 pub(super) struct OutcomeQuery {
     limit: Option<usize>,
     call: Option<String>,
+    #[serde(default)]
+    only: Only,
+}
+
+/// Which outcomes are asked for.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+enum Only {
+    #[default]
+    All,
+    Failed,
+    Cold,
 }
 
 /// Newest first. A call that is not remembered is an empty list.
@@ -28,11 +41,16 @@ pub(super) async fn outcomes(
     Named(name): Named,
     query: Result<Query<OutcomeQuery>, QueryRejection>,
 ) -> Result<Json<Items<CallOutcome>>, ApiError> {
-    let Query(OutcomeQuery { limit, call }) = query?;
+    let Query(OutcomeQuery { limit, call, only }) = query?;
+    let which = match only {
+        Only::All => Which::All,
+        Only::Failed => Which::Failed,
+        Only::Cold => Which::Cold,
+    };
     let call = call.map(|text| call_id(&text)).transpose()?;
     find(&admin, &name)?;
     let outcomes = match admin.observer.function(&name) {
-        Some(view) => view.outcomes(limit.unwrap_or(DEFAULT_LIMIT), call),
+        Some(view) => view.outcomes(which, limit.unwrap_or(DEFAULT_LIMIT), call),
         None => vec![],
     };
     let items =

@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -41,10 +42,11 @@ pub struct Credentials {
     demanded: bool,
 }
 
-/// Whoever sent a request. Every request of the API has it as an extension.
+/// Whoever sent a request. Every request of the API that was let in has it as an extension, and
+/// the answer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Principal {
-    who: Who,
+    pub(super) who: Who,
     grants: Arc<[Grant]>,
 }
 
@@ -165,10 +167,12 @@ pub(crate) async fn guard(
     if let Some((scope, place)) = scope
         && !principal.may(scope, place.as_place())
     {
-        return forbidden(&principal, scope, place).into_response();
+        let forbidden = forbidden(&principal, scope, place);
+        return (Extension(principal), forbidden).into_response();
     }
-    request.extensions_mut().insert(principal);
-    next.run(request).await
+    request.extensions_mut().insert(principal.clone());
+    // The audit log, around this, asks the answer who it was.
+    (Extension(principal), next.run(request).await).into_response()
 }
 
 /// Lets a request in whose sender may read everything: for figures of all namespaces.

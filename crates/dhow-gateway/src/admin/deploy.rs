@@ -20,6 +20,7 @@ use dhow_dialects::problem::FieldError;
 use http::StatusCode;
 use serde::Deserialize;
 
+use super::audit::Detail;
 use super::credentials::Principal;
 use super::error::ApiError;
 use super::path::Named;
@@ -50,7 +51,7 @@ async fn deploy(
     Named(name): Named,
     query: Result<Query<DeployQuery>, QueryRejection>,
     manifest: Result<Bytes, BytesRejection>,
-) -> Result<(StatusCode, Json<FunctionStatus>), ApiError> {
+) -> Result<(StatusCode, Extension<Detail>, Json<FunctionStatus>), ApiError> {
     let Query(DeployQuery { dry_run }) = query?;
     let Code { function, digest, program } = code(&admin, read(&manifest?, &name)?).await?;
     let artifact = admin.intake.admit(&digest, &|_| {}).await?;
@@ -64,12 +65,15 @@ async fn deploy(
     let new = NewRevision { function, digest, program, abi, reach, now_ms: time::now_ms() };
     if dry_run {
         check_write(&admin, &new)?;
-        return Ok((StatusCode::OK, Json(functions::status(&admin, &planned(new)))));
+        let detail = Extension(Detail("dry run".to_owned()));
+        return Ok((StatusCode::OK, detail, Json(functions::status(&admin, &planned(new)))));
     }
     let deployed = admin.catalog.deploy(new).await?;
     (admin.applied)(admin.catalog.snapshot().version).await;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(functions::status(&admin, &deployed))))
+    let revision = &deployed.revision;
+    let detail = Detail(format!("revision {}, {}", revision.number, revision.digest));
+    Ok((status, Extension(detail), Json(functions::status(&admin, &deployed))))
 }
 
 /// One function, with the name that the path says.

@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 
-use axum::Json;
 use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use dhow_core::name::FunctionName;
 use dhow_core::ports::{CatalogError, Refusal, TokenError, UploadError};
 use dhow_core::queue::QueueError;
@@ -100,9 +100,14 @@ impl ApiError {
     }
 }
 
+/// The stable short name of a refusal: every one has it as an extension.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reason(pub(super) &'static str);
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(wire::Problem::from(self))).into_response()
+        let reason = Extension(Reason(self.reason));
+        (self.status, reason, Json(wire::Problem::from(self))).into_response()
     }
 }
 

@@ -21,7 +21,7 @@ use super::wire::{Counters, FunctionStatus, Items};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
-    namespace: Option<String>,
+    pub(super) namespace: Option<String>,
 }
 
 /// Every function that the sender may see, or those of one namespace, by name.

@@ -19,11 +19,13 @@ use dhow_core::quota::Usage;
 use http::Method;
 use tokio::sync::Mutex;
 
+use crate::audit::Audit;
 use crate::logs::Logs;
 use crate::observer::Observer;
 
 mod about;
 mod artifacts;
+mod audit;
 mod backup;
 mod calls;
 pub(crate) mod credentials;
@@ -41,6 +43,7 @@ mod quotas;
 mod revisions;
 mod secrets;
 mod serve;
+mod stats;
 mod time;
 mod tokens;
 mod wire;
@@ -72,6 +75,8 @@ pub struct Admin {
     pub observer: Observer,
     /// What guests wrote.
     pub logs: Logs,
+    /// Who controlled what.
+    pub audit: Audit,
     /// Resolves once the gateway answers by this version of the catalog or a later one.
     pub applied: Arc<dyn Fn(u64) -> BoxFuture<'static, ()> + Send + Sync>,
     /// Where functions are called, `http://127.0.0.1:8080`, without a slash at its end.
@@ -95,6 +100,7 @@ pub struct Admin {
 pub fn router(admin: Admin) -> Router {
     let origin = middleware::from_fn_with_state(admin.own, origin::guard);
     let credentials = middleware::from_fn_with_state(admin.credentials.clone(), credentials::guard);
+    let auditor = audit::Auditor::new(admin.audit.clone());
     endpoints()
         .into_iter()
         .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
@@ -103,6 +109,8 @@ pub fn router(admin: Admin) -> Router {
         .layer(credentials)
         // Around the other: a stranger's page does not even learn whether credentials are asked.
         .layer(origin)
+        // Outside of whatever refuses, so that refusals have their record.
+        .layer(middleware::from_fn_with_state(auditor, audit::watch))
         .with_state(admin)
 }
 
@@ -125,6 +133,7 @@ fn endpoints() -> Vec<(Method, &'static str, MethodRouter<Admin>)> {
         (Method::GET, "/readyz", routing::get(about::ready)),
         (Method::GET, "/api/v1/version", routing::get(about::version)),
         (Method::GET, "/api/v1/openapi.json", routing::get(about::openapi)),
+        (Method::GET, "/api/v1/audit", routing::get(audit::read)),
         (Method::POST, "/api/v1/artifacts", routing::post(artifacts::upload)),
         (Method::GET, "/api/v1/backup", routing::get(backup::archive)),
         (Method::POST, IMAGES, images::route()),
@@ -133,6 +142,7 @@ fn endpoints() -> Vec<(Method, &'static str, MethodRouter<Admin>)> {
         (Method::PUT, SECRET, secrets::route()),
         (Method::DELETE, SECRET, routing::delete(secrets::delete)),
         (Method::GET, "/api/v1/functions", routing::get(functions::list)),
+        (Method::GET, "/api/v1/stats", routing::get(stats::list)),
         (Method::GET, FUNCTION, routing::get(functions::show)),
         (Method::PUT, FUNCTION, deploy::route()),
         (Method::DELETE, FUNCTION, routing::delete(functions::delete)),

@@ -43,7 +43,7 @@ impl Need {
             ["healthz" | "readyz"] => Self::Nothing,
             ["api", "v1", "version" | "openapi.json"] => Self::Credentials,
             // What they answer is of the namespaces alone that the sender may see.
-            ["api", "v1", "functions" | "quotas"] if reads => {
+            ["api", "v1", "functions" | "quotas" | "stats"] if reads => {
                 Self::Grant(Scope::Read, Where::Somewhere)
             }
             // Code that no function has is of no namespace yet.
@@ -81,6 +81,8 @@ mod tests {
             ("GET", "/readyz", Need::Nothing),
             ("GET", "/api/v1/version", Need::Credentials),
             ("GET", "/api/v1/functions", Need::Grant(Scope::Read, Where::Somewhere)),
+            ("GET", "/api/v1/stats", Need::Grant(Scope::Read, Where::Somewhere)),
+            ("GET", "/api/v1/audit", Need::EVERYTHING),
             ("POST", "/api/v1/functions", Need::EVERYTHING),
             ("POST", "/api/v1/artifacts", Need::Grant(Scope::Deploy, Where::Somewhere)),
             ("GET", "/api/v1/calls", Need::Grant(Scope::Read, Where::Somewhere)),

@@ -1,5 +1,7 @@
 //! The JSON of the API. Twins of the nouns of `dhow-core`, which know no format.
 
+mod observed;
+
 use std::time::Duration;
 
 use dhow_core::abi::Abi;
@@ -19,6 +21,7 @@ use http::Method;
 use serde::Serialize;
 use serde_json::Value;
 
+pub(super) use self::observed::{AuditRecord, FunctionStats, Stats};
 use super::error::ApiError;
 use super::time::rfc3339;
 use crate::logs;
@@ -409,6 +412,7 @@ impl CallOutcome {
             shared,
             peak_memory,
             cold,
+            trace: _,
         } = outcome;
         Self {
             call_id: call.to_string(),
@@ -597,7 +601,7 @@ fn function(revision: &Revision, routes: Vec<Route>, access: Access) -> Function
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -1,5 +1,7 @@
 //! A client of the admin API. Knows addresses, methods and the shape of answers; prints nothing.
 
+mod observed;
+
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::sync::OnceLock;
@@ -24,8 +26,8 @@ use super::error::{CommandError, Kind};
 use super::settings::{self, CONNECT_TIMEOUT, Secret, Settings};
 use super::trust::Trust;
 use super::wire::{
-    ArtifactEvent, AsyncCall, AsyncCalls, CallOutcome, FunctionStatus, Items, LogLine, NewToken,
-    Problem, Purged, QuotaStatus, RevisionStatus, SecretStatus, ServerVersion, TokenStatus,
+    ArtifactEvent, AsyncCall, AsyncCalls, FunctionStatus, Items, NewToken, Problem, Purged,
+    QuotaStatus, RevisionStatus, SecretStatus, ServerVersion, TokenStatus,
 };
 
 /// Bytes of an answer that is read as a whole. Ten thousand functions need a few of them.
@@ -236,20 +238,6 @@ impl Client {
         Ok(())
     }
 
-    /// The last outcomes of a function's calls, or that of one call.
-    ///
-    /// # Errors
-    /// When the server is not there or refuses.
-    pub fn outcomes(
-        &self,
-        name: &FunctionName,
-        limit: u32,
-        call: Option<&str>,
-    ) -> Result<Answer<Items<CallOutcome>>, CommandError> {
-        let call = call.map(|call| format!("&call={}", encode(call))).unwrap_or_default();
-        self.about(name, self.get(&format!("{}/outcomes?limit={limit}{call}", path_of(name))))
-    }
-
     /// Sends a module. The answer's events come as they happen.
     ///
     /// # Errors
@@ -384,20 +372,6 @@ impl Client {
     pub fn delete_secret(&self, namespace: &Label, name: &Label) -> Result<(), CommandError> {
         self.send(http::Request::delete(self.url(&secret_path(namespace, name))).body(()))?;
         Ok(())
-    }
-
-    /// Lines that a function's calls wrote.
-    ///
-    /// # Errors
-    /// When the server is not there or refuses.
-    pub fn logs(
-        &self,
-        name: &FunctionName,
-        query: &LogQuery,
-    ) -> Result<impl Iterator<Item = Result<Answer<LogLine>, CommandError>> + use<>, CommandError>
-    {
-        let url = self.url(&format!("{}/logs{}", path_of(name), query.encode()));
-        Ok(lines(self.about(name, self.send(http::Request::get(url).body(())))?))
     }
 
     /// `GET /api/v1/quotas`.

@@ -32,6 +32,9 @@ const LAST_CALLS: u32 = 5;
 const LAST_CALLS_WIDE: u32 = 50;
 /// Asynchronous calls that are counted.
 const MOST_KEPT: u32 = 1000;
+/// Of those that failed and of those that were cold: what happens rarely is kept apart.
+const LAST_RARE: u32 = 5;
+const LAST_RARE_WIDE: u32 = 32;
 
 /// Runs the command.
 ///
@@ -44,8 +47,10 @@ pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), 
     match args.output {
         Format::Json | Format::Yaml => output.value(&function.raw, args.output)?,
         Format::Name => output.line(name)?,
-        Format::Table => print(&function.read, &client, &name, LAST_CALLS, output)?,
-        Format::Wide => print(&function.read, &client, &name, LAST_CALLS_WIDE, output)?,
+        Format::Table => print(&function.read, &client, &name, (LAST_CALLS, LAST_RARE), output)?,
+        Format::Wide => {
+            print(&function.read, &client, &name, (LAST_CALLS_WIDE, LAST_RARE_WIDE), output)?
+        }
     }
     Ok(())
 }
@@ -54,10 +59,12 @@ fn print(
     function: &FunctionStatus,
     client: &Client,
     name: &FunctionName,
-    calls: u32,
+    (calls, rare): (u32, u32),
     output: &mut Output,
 ) -> Result<(), CommandError> {
     let outcomes = client.outcomes(name, calls, None)?.read.items;
+    let failed = client.rare_outcomes(name, rare, "failed")?.read.items;
+    let cold = client.rare_outcomes(name, rare, "cold")?.read.items;
     let kept = kept(client, name)?.map(|text| ("Kept calls", text));
     for (title, text) in facts(function).into_iter().chain(kept) {
         output.line(format_args!("{:<12}{text}", format!("{title}:")))?;
@@ -66,6 +73,16 @@ fn print(
         output.line("\nLast calls:")?;
         let rows: Vec<_> = outcomes.iter().map(row).collect();
         output.table(&HEAD, &rows)?;
+    }
+    if !failed.is_empty() {
+        output.line("\nLast errors:")?;
+        let rows: Vec<_> = failed.iter().map(failed_row).collect();
+        output.table(&FAILED_HEAD, &rows)?;
+    }
+    if !cold.is_empty() {
+        output.line("\nLast cold starts:")?;
+        let rows: Vec<_> = cold.iter().map(cold_row).collect();
+        output.table(&COLD_HEAD, &rows)?;
     }
     Ok(())
 }
@@ -168,6 +185,34 @@ fn row(outcome: &CallOutcome) -> Vec<String> {
     ]
 }
 
+const FAILED_HEAD: [&str; 5] = ["CALL", "ENDED", "STATUS", "REASON", "ERROR"];
+
+fn failed_row(outcome: &CallOutcome) -> Vec<String> {
+    let error = outcome.error.as_deref().unwrap_or("the guest answered so");
+    vec![
+        outcome.call_id.clone(),
+        outcome.ended.clone(),
+        outcome.status.to_string(),
+        outcome.reason.clone().unwrap_or_else(|| "-".to_owned()),
+        // It may quote a guest, over many lines.
+        error.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect(),
+    ]
+}
+
+const COLD_HEAD: [&str; 6] = ["CALL", "ENDED", "REVISION", "LOAD", "INSTANTIATE", "RUN"];
+
+fn cold_row(outcome: &CallOutcome) -> Vec<String> {
+    let micros = |micros| length(Duration::from_micros(micros));
+    vec![
+        outcome.call_id.clone(),
+        outcome.ended.clone(),
+        outcome.revision.to_string(),
+        micros(outcome.load_us),
+        micros(outcome.instantiate_us),
+        micros(outcome.run_us),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -221,5 +266,25 @@ mod tests {
         let cells = ["00ff", "now", "3", "504", "cpu-time", "1.50 ms", "40 µs", "1.0 MiB", "yes"];
         assert_eq!(row(&outcome), cells);
         assert_eq!(HEAD.len(), cells.len());
+    }
+
+    #[test]
+    fn what_a_guest_said_takes_one_line_and_moves_no_cursor() {
+        let outcome = |more: serde_json::Value| -> CallOutcome {
+            let mut outcome = json!({
+                "call_id": "00ff", "status": 500, "ended": "now", "revision": 3, "load_us": 1500,
+                "instantiate_us": 40, "run_us": 7,
+            });
+            outcome.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value(outcome).unwrap()
+        };
+        let trapped = outcome(json!({"reason": "trap", "error": "a\u{1b}[2Jb\nc"}));
+        let cells = ["00ff", "now", "500", "trap", "a[2Jb"];
+        assert_eq!(failed_row(&trapped), cells);
+        assert_eq!(FAILED_HEAD.len(), cells.len());
+        assert_eq!(failed_row(&outcome(json!({})))[3..], ["-", "the guest answered so"]);
+        let cells = ["00ff", "now", "3", "1.50 ms", "40 µs", "7 µs"];
+        assert_eq!(cold_row(&outcome(json!({}))), cells);
+        assert_eq!(COLD_HEAD.len(), cells.len());
     }
 }

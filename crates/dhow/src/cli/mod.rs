@@ -1,9 +1,11 @@
 //! The client side of the command line: commands that talk to a running dhow, one file each.
 //!
 //! Arguments are read by clap into the `Args` of each command, [`settings`] gives what was left
-//! out its meaning, [`client`] speaks the admin API, and [`output`] is the only place that prints.
+//! out its meaning, [`client`] speaks the admin API, and [`output`] is the only place that prints
+//! (and `top`, where it draws on a terminal).
 
 pub mod apply;
+pub mod audit;
 pub mod auth;
 pub(crate) mod bar;
 pub mod calls;
@@ -27,6 +29,7 @@ pub mod rollback;
 pub mod secret;
 pub mod settings;
 pub mod token;
+pub mod top;
 pub mod traffic;
 pub mod trust;
 mod units;
@@ -69,6 +72,10 @@ pub enum Command {
     Calls(calls::Command),
     /// Show what a function's calls wrote
     Logs(logs::Args),
+    /// Show what functions do now: rates, errors, times, CPU, memory
+    Top(top::Args),
+    /// Show who had what done
+    Audit(audit::Args),
     /// Make, list and end tokens: credentials for people and programs
     #[command(subcommand)]
     Token(token::Command),
@@ -107,6 +114,8 @@ pub fn run(
         Command::Invoke(args) => invoke::run(args, settings, output),
         Command::Calls(command) => calls::run(command, settings, output),
         Command::Logs(args) => logs::run(args, settings, output),
+        Command::Top(args) => top::run(args, settings, output),
+        Command::Audit(args) => audit::run(args, settings, output),
         Command::Token(command) => token::run(command, settings, output),
         Command::Quota(command) => quota::run(command, settings, output),
         Command::Auth(command) => auth::run(command, settings, output),

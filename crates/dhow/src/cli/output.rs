@@ -196,7 +196,8 @@ impl Output {
     }
 }
 
-fn table(head: &[&str], rows: &[Vec<String>], style: Style) -> String {
+/// Rows under a head, in columns.
+pub(super) fn table(head: &[&str], rows: &[Vec<String>], style: Style) -> String {
     let head: Vec<String> = head.iter().map(|title| (*title).to_owned()).collect();
     let lines = || std::iter::once(&head).chain(rows);
     let widths: Vec<usize> = (0..head.len())

@@ -319,6 +319,86 @@ pub struct NewToken {
     pub token: String,
 }
 
+/// What functions did until one moment.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Stats {
+    /// Microseconds of a clock that never goes back.
+    pub at_us: u64,
+    /// Each function that was called.
+    pub items: Vec<FunctionStats>,
+}
+
+/// What one function did since the server started.
+#[derive(Debug, Clone, Deserialize)]
+pub struct FunctionStats {
+    /// Its name.
+    pub name: String,
+    /// Where it lives.
+    pub namespace: String,
+    /// Calls under way.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Calls that ended.
+    #[serde(default)]
+    pub calls: u64,
+    /// Those that the platform ended.
+    #[serde(default)]
+    pub failures: u64,
+    /// Those for which code had to be loaded.
+    #[serde(default)]
+    pub cold: u64,
+    /// Microseconds of CPU time.
+    #[serde(default)]
+    pub cpu_us: u64,
+    /// The most memory that one of the last calls held, bytes.
+    #[serde(default)]
+    pub peak_memory: u64,
+    /// How long calls took.
+    #[serde(default)]
+    pub wall: Vec<WallBucket>,
+}
+
+/// How many calls took at most so long.
+#[derive(Debug, Clone, Deserialize)]
+pub struct WallBucket {
+    /// Microseconds; without it, however long.
+    pub le_us: Option<f64>,
+    /// How many.
+    pub calls: u64,
+}
+
+/// Who had what done.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AuditRecord {
+    /// When.
+    #[serde(default)]
+    pub time: String,
+    /// Who.
+    #[serde(default)]
+    pub who: String,
+    /// From where.
+    #[serde(default)]
+    pub peer: Option<String>,
+    /// What.
+    #[serde(default)]
+    pub action: String,
+    /// On what.
+    #[serde(default)]
+    pub object: String,
+    /// What came of it.
+    #[serde(default)]
+    pub detail: Option<String>,
+    /// The status of the answer.
+    #[serde(default)]
+    pub status: u16,
+    /// Why it was refused.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Refused requests before that are not recorded.
+    #[serde(default)]
+    pub unrecorded: u64,
+}
+
 /// A line that a guest wrote.
 #[derive(Debug, Clone, Deserialize)]
 pub struct LogLine {

@@ -1,14 +1,9 @@
 use std::collections::BTreeSet;
 
-use dhow_dialects::document;
 use serde_json::Value;
 
-use crate::admin::about::DESCRIPTION;
+use crate::admin::about::described;
 use crate::admin::endpoints;
-
-fn described() -> Value {
-    document::parse(DESCRIPTION).unwrap().remove(0)
-}
 
 #[test]
 fn what_is_described_is_what_is_answered() {
@@ -35,7 +30,7 @@ fn what_is_described_is_what_is_answered() {
 #[test]
 fn every_reference_leads_somewhere() {
     let document = described();
-    let mut open = vec![&document];
+    let mut open = vec![document];
     let mut followed = 0;
     while let Some(value) = open.pop() {
         match value {

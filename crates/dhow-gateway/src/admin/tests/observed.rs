@@ -34,6 +34,7 @@ fn outcome(call: u128, failure: Option<Failure>) -> Outcome {
         shared: false,
         peak_memory: 65536,
         cold: true,
+        trace: None,
     }
 }
 

@@ -38,6 +38,7 @@ use tokio::task::JoinHandle;
 
 use super::fake_calls::FakeCalls;
 use crate::admin::{Admin, Credentials, Ending, Own, router, serve};
+use crate::audit::{self, Audit};
 use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
 use crate::observer::Observer;
@@ -101,6 +102,8 @@ impl Rig {
             secrets: Arc::clone(&secrets) as _,
             observer: observer.clone(),
             logs,
+            audit: Audit::open(audit::Config::new(folder.path().join("audit")), &Metrics::new())
+                .unwrap(),
             applied: Arc::new(move |version| {
                 let mut table = table.clone();
                 Box::pin(async move {

@@ -149,6 +149,7 @@ impl Rig {
             peer: address,
             local: address,
             received: Instant::now(),
+            trace: None,
         }
     }
 

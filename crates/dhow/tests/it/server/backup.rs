@@ -127,7 +127,7 @@ fn restore_leaves_alone_what_is_there_unless_told() {
     assert!(said.contains("another dhow"), "{said}");
     let folder = server.kill();
     let said = fails(&["restore", &archive, "--data", &data]);
-    assert!(said.contains("catalog.redb") && said.contains("--replace"), "{said}");
+    assert!(said.contains("calls.redb") && said.contains("--replace"), "{said}");
 
     // What is not whole changes nothing, also when it is told to.
     let whole = fs::read(&archive).unwrap();

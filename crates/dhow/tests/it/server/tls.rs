@@ -94,7 +94,7 @@ fn a_certificate_is_replaced_under_load_and_a_broken_one_is_not_taken() {
     let log = folder.path().join("log");
     let args = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
     let mut command = up(folder.path(), &args);
-    command.env("DHOW_LOG", "info").stderr(File::create(&log).unwrap());
+    command.env("DHOW_UP_LOG_LEVEL", "info").stderr(File::create(&log).unwrap());
     let server = Server::run(command, folder);
     assert!(server.gateway.starts_with("https://") && server.admin.starts_with("http://"));
     server.deploy("http-kit", &[]);

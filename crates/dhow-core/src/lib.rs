@@ -6,6 +6,7 @@
 
 pub mod abi;
 pub mod access;
+pub mod application;
 pub mod call;
 pub mod digest;
 pub mod function;

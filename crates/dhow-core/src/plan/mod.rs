@@ -1,5 +1,6 @@
 //! Pure decisions.
 
+pub mod components;
 pub mod egress;
 pub mod retry;
 pub mod rotation;

@@ -241,7 +241,8 @@ async fn serve(
     let addresses = Addresses::of(&ports)?;
     let spoken = Spoken::open(&args.tls, &addresses, &stop)?;
     let access = Access::open(args, &addresses, &folder, catalog.clone())?;
-    let guards = Guards::new(access.admin.clone(), KeySets::new(jwks::fetch()));
+    let rule = calls::rule(&args.calls, &addresses);
+    let guards = Guards::new(access.admin.clone(), KeySets::new(jwks::fetch(rule.clone())));
     let table = Arc::new(Table::new(guards));
     table.apply(&engine, &catalog.snapshot());
     tokio::spawn(stop.clone().run_until_cancelled_owned(follow(
@@ -266,7 +267,7 @@ async fn serve(
     let given = ports.given()?;
     let redispatch = Redispatch::new(engine.clone(), table.clone(), export.traces());
     let redispatch = Arc::new(redispatch);
-    let mut calls = Calls::new(&args.calls, data, &addresses, &metrics, redispatch);
+    let mut calls = Calls::new(&args.calls, data, rule, &metrics, redispatch);
     if predecessor.is_none() {
         calls.open()?;
     }

@@ -83,12 +83,21 @@ struct Open {
     runner: Option<Runner>,
 }
 
+/// Where this server connects for strangers: for callbacks, and for the keys of those who issue
+/// tokens.
+pub(super) fn rule(args: &Args, addresses: &Addresses) -> Arc<EgressRule> {
+    Arc::new(EgressRule {
+        allowed: args.egress_allow.clone(),
+        own: vec![addresses.gateway, addresses.admin, addresses.metrics],
+    })
+}
+
 impl Calls {
     /// The queue in the data folder, not opened yet: who asks for something waits.
     pub(super) fn new(
         args: &Args,
         data: &Path,
-        addresses: &Addresses,
+        rule: Arc<EgressRule>,
         metrics: &Metrics,
         dispatch: Arc<dyn Dispatch>,
     ) -> Self {
@@ -114,10 +123,7 @@ impl Calls {
                 answer: ANSWER,
             },
             times: Times { connect: CONNECT, whole: args.callback_timeout },
-            rule: Arc::new(EgressRule {
-                allowed: args.egress_allow.clone(),
-                own: vec![addresses.gateway, addresses.admin, addresses.metrics],
-            }),
+            rule,
             counts,
             dispatch,
         }

@@ -79,6 +79,16 @@ impl Issuer {
         *self.keys.lock() = vec![(id.to_owned(), pair)];
     }
 
+    /// What a manifest says of whom it trusts.
+    fn auth(&self) -> Value {
+        json!({"auth": {"jwt": [{
+            "issuer": "https://issuer.example",
+            "audiences": ["kit"],
+            "algorithms": ["EdDSA"],
+            "jwksUrl": self.url,
+        }]}})
+    }
+
     fn bearer(&self, claims: &Value) -> String {
         let keys = self.keys.lock();
         let (id, pair) = &keys[0];
@@ -161,16 +171,11 @@ fn a_function_is_called_by_those_with_a_token_that_may_invoke_it() {
 
 #[test]
 fn a_function_believes_the_tokens_of_its_issuer_also_when_the_keys_change() {
-    let server = Server::start();
     let issuer = Issuer::start();
+    let address = issuer.url.trim_start_matches("http://").trim_end_matches("/jwks");
+    let server = Server::with(&["--egress-allow", address]);
     issuer.rotate("first");
-    let jwt = json!({
-        "issuer": "https://issuer.example",
-        "audiences": ["kit"],
-        "algorithms": ["EdDSA"],
-        "jwksUrl": issuer.url,
-    });
-    server.deploy_behind("kit", &json!({"auth": {"jwt": [jwt]}}));
+    server.deploy_behind("kit", &issuer.auth());
     let claims = |exp: u64, aud: &str| json!({"iss": "https://issuer.example", "aud": aud, "exp": exp, "sub": "ada"});
     let call = |bearer: &str| server.headers_of("kit", &[("authorization", bearer)]);
     let good = issuer.bearer(&claims(now() + 600, "kit"));
@@ -193,6 +198,16 @@ fn a_function_believes_the_tokens_of_its_issuer_also_when_the_keys_change() {
     let new = issuer.bearer(&claims(now() + 600, "kit"));
     wait_for(|| (call(&new).status == 200).then_some(()));
     assert_eq!(call(&good).status, 401, "the old key is no longer the issuer's");
+}
+
+#[test]
+fn keys_are_not_fetched_from_this_machine_unless_that_is_allowed() {
+    let (server, issuer) = (Server::start(), Issuer::start());
+    issuer.rotate("first");
+    server.deploy_behind("kit", &issuer.auth());
+    let claims = json!({"iss": "https://issuer.example", "aud": "kit", "exp": now() + 600});
+    let answer = server.headers_of("kit", &[("authorization", &issuer.bearer(&claims))]);
+    assert_eq!((answer.status, answer.reason()), (503, "not-ready"), "{}", answer.text());
 }
 
 #[test]

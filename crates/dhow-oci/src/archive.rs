@@ -15,13 +15,13 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use crate::image::budget::{Budget, MOST_CONFIG_BYTES};
+use crate::image::budget::{Budget, MOST_CONFIG_BYTES, MOST_LAYERS};
 use crate::image::descriptor::Descriptor;
 use crate::image::error::PullError;
 use crate::image::incoming::Incoming;
-use crate::image::layers::decode::decode;
 use crate::image::layers::members::{Kind, walk};
-use crate::image::layers::meter::{Ledger, Metered};
+use crate::image::layers::meter::{Ledger, Metered, Stop};
+use crate::image::layers::rootfs::unpacked;
 use crate::image::manifest::Manifest;
 use crate::image::media;
 use crate::image::pull::blocking;
@@ -82,9 +82,11 @@ fn open(
     scratch: &Path,
     budget: &Budget,
 ) -> Result<Archive, PullError> {
-    let decompressed = decompress(&path, scratch, budget)?;
+    let mut ledger = Ledger::open(budget, &Stop::default());
+    let decompressed = decompress(&path, scratch, &mut ledger)?;
     let path = decompressed.as_ref().map_or(path, |file| file.path().to_owned());
-    let files = files(&path, budget)?;
+    ledger.again();
+    let files = files(&path, &mut ledger)?;
     let mut archive = File::open(&path).map_err(PullError::io("the archive can't be opened"))?;
     let mut blobs = HashMap::new();
     let root = if files.contains_key(Path::new(MARK)) && files.contains_key(Path::new(INDEX)) {
@@ -104,7 +106,7 @@ fn open(
 fn decompress(
     path: &Path,
     scratch: &Path,
-    budget: &Budget,
+    ledger: &mut Ledger<'_>,
 ) -> Result<Option<NamedTempFile>, PullError> {
     let failed = "the archive can't be opened";
     let mut head = Vec::new();
@@ -114,28 +116,35 @@ fn decompress(
     if !matches!(head[..], [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd]) {
         return Ok(None);
     }
-    let mut ledger = Ledger::open(budget);
-    let bytes = decode(BufReader::new(file)).map_err(PullError::reading("given"))?;
+    let bytes = unpacked(file, ledger).map_err(PullError::reading("given"))?;
     let mut plain =
         NamedTempFile::new_in(scratch).map_err(PullError::io("the archive can't be unpacked"))?;
-    io::copy(&mut Metered::new(bytes, &mut ledger), &mut plain).map_err(|error| {
-        match error.kind() {
+    if let Err(error) = io::copy(&mut Metered::new(bytes, ledger), &mut plain) {
+        // A decoder tells in words of its own that it was given nothing any more.
+        ledger.check()?;
+        return Err(match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => PullError::Full,
             _ => PullError::reading("given")(error),
-        }
-    })?;
+        });
+    }
     Ok(Some(plain))
 }
 
 /// Where each file of the archive is. Older `docker save`s link layers that two images share.
-fn files(path: &Path, budget: &Budget) -> Result<HashMap<PathBuf, (u64, u64)>, PullError> {
+fn files(
+    path: &Path,
+    ledger: &mut Ledger<'_>,
+) -> Result<HashMap<PathBuf, (u64, u64)>, PullError> {
+    let budget = ledger.budget();
     let file = File::open(path).map_err(PullError::io("the archive can't be opened"))?;
     let mut files = HashMap::new();
     let mut links = Vec::new();
     let mut names = 0;
-    let mut ledger = Ledger::open(budget);
-    walk(BufReader::new(file), "given", &mut ledger, &mut |member, _| {
+    walk(BufReader::new(file), "given", ledger, &mut |member, _| {
         names += member.path.as_os_str().len();
+        if let Kind::Symlink(target) = &member.kind {
+            names += target.as_os_str().len();
+        }
         if names > budget.names {
             let most = format!("{} bytes", budget.names);
             return Err(PullError::TooLarge { what: "the names in the archive".to_owned(), most });
@@ -204,17 +213,30 @@ fn docker_root(
     let saved: Vec<Saved> = serde_json::from_slice(&saved.bytes)
         .map_err(|error| PullError::manifest("the archive's manifest.json", error))?;
     let saved = one_of(saved, name)?;
+    if saved.layers.len() > MOST_LAYERS {
+        let what = "the number of layers in the archive's manifest.json".to_owned();
+        return Err(PullError::TooLarge { what, most: MOST_LAYERS.to_string() });
+    }
+    // Many names may lead to the same bytes, which are read once.
+    let mut known: HashMap<(u64, u64), Digest> = HashMap::new();
     let mut described = |path: &str, media_type: &str, most: u64| {
         let mut bytes = part(archive, files, path)?;
-        let mut hash = Sha256::new();
-        let size = bytes.limit();
+        let (size, at) = (bytes.limit(), files[&clean(path)]);
         if size > most {
             let most = format!("{most} bytes");
             return Err(PullError::TooLarge { what: "the configuration".to_owned(), most });
         }
-        io::copy(&mut bytes, &mut hash).map_err(PullError::io("the archive can't be read"))?;
-        let digest = Digest::from_bytes(hash.finalize().into());
-        blobs.insert(digest, files[&clean(path)]);
+        let digest = match known.get(&at) {
+            Some(digest) => *digest,
+            None => {
+                let mut hash = Sha256::new();
+                let failed = "the archive can't be read";
+                io::copy(&mut bytes, &mut hash).map_err(PullError::io(failed))?;
+                Digest::from_bytes(hash.finalize().into())
+            }
+        };
+        known.insert(at, digest);
+        blobs.insert(digest, at);
         let media_type = media_type.to_owned();
         Ok(Descriptor { media_type, digest, size, platform: None, annotations: None })
     };
@@ -309,5 +331,44 @@ impl Source for Archive {
             archive.seek(SeekFrom::Start(offset)).await.map_err(PullError::io(failed))?;
             copy(archive.take(size), into).await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `docker save` writes, with so many layers that are all one file.
+    fn saved(folder: &Path, layers: usize) -> PathBuf {
+        let path = folder.join(format!("{layers}.tar"));
+        let manifest = format!(
+            r#"[{{"Config":"c.json","Layers":[{}]}}]"#,
+            vec![r#""l.tar""#; layers].join(",")
+        );
+        let mut tar = tar::Builder::new(File::create(&path).unwrap());
+        for (name, bytes) in
+            [("manifest.json", manifest.as_bytes()), ("c.json", b"{}"), ("l.tar", &[0; 1024])]
+        {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            tar.append_data(&mut header, name, bytes).unwrap();
+        }
+        tar.finish().unwrap();
+        path
+    }
+
+    #[test]
+    fn the_layers_of_an_archive_are_counted_before_they_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |layers| {
+            let path = saved(folder.path(), layers);
+            super::open(path, None, folder.path(), &Budget::default())
+        };
+        assert_eq!(open(MOST_LAYERS + 1).unwrap_err().reason(), "too-large");
+        let archive = open(3).unwrap();
+        let manifest: Manifest = serde_json::from_slice(&archive.0.root.bytes).unwrap();
+        assert_eq!(manifest.layers.len(), 3);
+        assert!(manifest.layers.iter().all(|layer| *layer == manifest.layers[0]));
+        assert_eq!((manifest.layers[0].size, archive.0.blobs.len()), (1024, 2));
     }
 }

@@ -185,14 +185,23 @@ fn host_matches(pattern: &str, host: &str) -> bool {
         && pattern.split('.').zip(host.split('.')).all(|(pattern, label)| star(pattern, label))
 }
 
+/// Whether `text` is `pattern` with something for each `*`. What lies between two stars is taken
+/// where it comes first: if the rest fits behind a later place, it fits behind that, too.
 fn star(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else {
         return pattern == text;
     };
-    let Some(text) = text.strip_prefix(head) else {
+    let (between, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let Some(mut text) = text.strip_prefix(head).and_then(|text| text.strip_suffix(tail)) else {
         return false;
     };
-    (0..=text.len()).filter(|&at| text.is_char_boundary(at)).any(|at| star(rest, &text[at..]))
+    between.split('*').all(|part| match text.find(part) {
+        Some(at) => {
+            text = &text[at + part.len()..];
+            true
+        }
+        None => false,
+    })
 }
 
 #[cfg(test)]
@@ -252,6 +261,25 @@ mod tests {
                 assert_eq!(shown(config.credential(other, "a/b")), "none", "{key} {other}");
             }
         }
+    }
+
+    #[test]
+    fn stars_stand_for_anything_and_many_of_them_take_no_longer() {
+        for (pattern, text, fits) in [
+            ("*", "", true),
+            ("a*", "a", true),
+            ("a*b", "ab", true),
+            ("a*a", "a", false),
+            ("a*b*c", "axbxbxc", true),
+            ("*ab*ab*", "xabxab", true),
+            ("*ab*ab*", "xabab", true),
+            ("*ab*ab*", "xaba", false),
+            ("a*b", "ac", false),
+        ] {
+            assert_eq!(star(pattern, text), fits, "{pattern} {text}");
+        }
+        // Trying each star at each place, this would not end.
+        assert!(!star(&format!("{}b", "*a".repeat(30)), &"a".repeat(63)));
     }
 
     #[test]

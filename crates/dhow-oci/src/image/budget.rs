@@ -26,17 +26,22 @@ pub const MOST_ZSTD_WINDOW: u64 = 64 * MIB;
 pub struct Budget {
     /// Bytes of all blobs together, as they are stored.
     pub stored: u64,
-    /// Bytes of all layers together, unpacked.
+    /// Bytes of all layers together, unpacked; and of all files of an application together, each
+    /// as often as it is named.
     pub unpacked: u64,
-    /// Entries of all layers together, and files and folders that they make.
+    /// Bytes of one module.
+    pub module: u64,
+    /// Entries of all layers together, and files and folders that they make; and files of an
+    /// application.
     pub entries: u64,
-    /// Bytes of all names and links in the layers together; they are held in memory.
+    /// Bytes of all names and links in the layers together, and of the paths of files where they
+    /// are listed; both are held in memory.
     pub names: usize,
-    /// Bytes of a path in a layer.
+    /// Bytes of a path in a layer, as written and with its links followed.
     pub path_bytes: usize,
-    /// Names in a path in a layer.
+    /// Names in a path in a layer, likewise.
     pub path_depth: usize,
-    /// Time to look through the layers. Downloads are not in it.
+    /// Time to look through the layers and to take out of them. Downloads are not in it.
     pub unpack_time: Duration,
 }
 
@@ -45,6 +50,7 @@ impl Default for Budget {
         Self {
             stored: 2 * GIB,
             unpacked: 8 * GIB,
+            module: 2 * GIB,
             entries: 500_000,
             names: 64 << 20,
             path_bytes: 4096,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::classify::printable;
 use super::config::Start;
 use super::error::PullError;
-use super::layers::tree::{File, Found, Tree};
+use super::layers::tree::{File, Found, Modules, Tree};
 use super::pulled::Run;
 
 /// What a user says over the image, as Kubernetes has it: a command replaces the entry point and
@@ -60,24 +60,22 @@ pub fn run_layer(start: &Start, over: &Override) -> Run {
 /// [`PullError::NotWasm`] when what it starts is another kind of program, or no file is a module.
 /// [`PullError::NoEntry`] when there are modules and none is named.
 pub fn choose(tree: &Tree, start: &Start, over: &Override) -> Result<Chosen, PullError> {
-    let modules = tree.files(|file| file.wasm);
-    if modules.is_empty() {
-        return Err(PullError::NotWasm("no file in it is a module".to_owned()));
-    }
+    let modules = tree
+        .modules()
+        .ok_or_else(|| PullError::NotWasm("no file in it is a module".to_owned()))?;
     let words = line(start, over);
     let Some((program, args)) = words.split_first() else {
         let warning = "the image names no entry point; its only module runs";
         return only(modules, run(start, Vec::new(), None), warning, "it names no entry point");
     };
-    let (path, export) = export(program);
-    match program_at(tree, start, path).or_else(|| program_at(tree, start, program)) {
-        Some((path, Found::File(file))) if file.wasm => Ok(Chosen {
+    match named(tree, start, program) {
+        Some((path, Found::File(file), export)) if file.wasm => Ok(Chosen {
             path,
             file,
             run: run(start, args.to_vec(), export.map(str::to_owned)),
             warnings: Vec::new(),
         }),
-        Some((_, Found::File(_))) if shell_text(&words).is_none() => Err(PullError::NotWasm(
+        Some((_, Found::File(_), _)) if shell_text(&words).is_none() => Err(PullError::NotWasm(
             format!("it starts `{}`, which is no module", printable(program)),
         )),
         there => match shell_text(&words) {
@@ -92,15 +90,14 @@ pub fn choose(tree: &Tree, start: &Start, over: &Override) -> Result<Chosen, Pul
 fn through_shell(
     tree: &Tree,
     start: &Start,
-    modules: Vec<(PathBuf, File)>,
+    modules: Modules,
     text: &str,
     has_shell: bool,
 ) -> Result<Chosen, PullError> {
     let (first, rest) =
         text.trim().split_once(char::is_whitespace).unwrap_or_else(|| (text.trim(), ""));
-    let (program, export) = export(first);
-    let named = match program_at(tree, start, program) {
-        Some((_, Found::File(file))) if file.wasm => Some(file),
+    let named = match named(tree, start, first) {
+        Some((_, Found::File(file), export)) if file.wasm => Some(export),
         _ => None,
     };
     if has_shell && named.is_none() {
@@ -117,22 +114,21 @@ fn through_shell(
              without one and without arguments",
         )
     };
-    let export = named.and(export).map(str::to_owned);
+    let export = named.flatten().map(str::to_owned);
     only(modules, run(start, args, export), warning, "its entry point is in shell form")
 }
 
 fn only(
-    modules: Vec<(PathBuf, File)>,
+    modules: Modules,
     run: Run,
     warning: &str,
     why: &str,
 ) -> Result<Chosen, PullError> {
-    match <[_; 1]>::try_from(modules) {
-        Ok([(path, file)]) => Ok(Chosen { path, file, run, warnings: vec![warning.to_owned()] }),
-        Err(modules) => {
-            Err(PullError::NoEntry(format!("{why} and it has {} modules", modules.len())))
-        }
+    if modules.count > 1 {
+        return Err(PullError::NoEntry(format!("{why} and it has {} modules", modules.count)));
     }
+    let (path, file) = modules.first;
+    Ok(Chosen { path, file, run, warnings: vec![warning.to_owned()] })
 }
 
 fn run(start: &Start, args: Vec<String>, export: Option<String>) -> Run {
@@ -144,13 +140,26 @@ fn run(start: &Start, args: Vec<String>, export: Option<String>) -> Run {
     }
 }
 
-/// `path#function`, as runwasi has it.
+/// `path#function`, as runwasi has it. A command's own function is what is called anyway.
 fn export(program: &str) -> (&str, Option<&str>) {
     match program.split_once('#') {
-        Some((path, function)) if !function.is_empty() => (path, Some(function)),
-        Some((path, _)) => (path, None),
+        Some((path, "" | "_start")) => (path, None),
+        Some((path, function)) => (path, Some(function)),
         None => (program, None),
     }
+}
+
+/// What `program` leads to, as a file's whole name or else as `path#function`, and the function.
+fn named<'p>(
+    tree: &Tree,
+    start: &Start,
+    program: &'p str,
+) -> Option<(PathBuf, Found, Option<&'p str>)> {
+    if let Some((path, found)) = program_at(tree, start, program) {
+        return Some((path, found, None));
+    }
+    let (path, export) = export(program);
+    program_at(tree, start, path).map(|(path, found)| (path, found, export))
 }
 
 fn shell_text(words: &[String]) -> Option<&str> {
@@ -164,7 +173,7 @@ fn shell_text(words: &[String]) -> Option<&str> {
 
 /// What `program` leads to: from the working folder, from the root, then on the `PATH`.
 fn program_at(tree: &Tree, start: &Start, program: &str) -> Option<(PathBuf, Found)> {
-    if program.is_empty() || program == "/" {
+    if program.is_empty() || program == "/" || program.len() > tree.longest_path() {
         return None;
     }
     let folder = Path::new(start.working_dir.as_deref().unwrap_or("/"));
@@ -266,6 +275,23 @@ mod tests {
         assert_eq!(chosen(&["usr/bin/node"], &node, &none), Err("not-wasm"));
         let shell = start(&["/bin/sh", "-c", "exec node"], &[]);
         assert_eq!(chosen(&["bin/sh", "lib/x.wasm"], &shell, &none), Err("not-wasm"));
+    }
+
+    #[test]
+    fn a_hash_is_a_files_own_where_there_is_such_a_file() {
+        let none = Override::default();
+        let export = |paths: &[&str], program: &str| {
+            chosen(paths, &start(&[program], &[]), &none).unwrap().run.export
+        };
+        assert_eq!(export(&["a.wasm"], "/a.wasm#go").as_deref(), Some("go"));
+        for default in ["/a.wasm#_start", "/a.wasm#", "/a.wasm"] {
+            assert_eq!(export(&["a.wasm"], default), None, "{default}");
+        }
+        assert_eq!(export(&["a#b.wasm"], "/a#b.wasm"), None);
+        let mangled = start(&["/bin/sh", "-c", "/a#b.wasm one"], &[]);
+        assert_eq!(chosen(&["a#b.wasm"], &mangled, &none).unwrap().run.export, None);
+        let over = Override { command: words(&["/app.wasm#_start"]), args: None };
+        assert_eq!(run_layer(&Start::default(), &over).export, None);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The configuration of an image: what it starts and with what (OCI image specification 1.1,
 //! `config.md`; Docker's is the same in these fields).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use dhow_core::digest::Digest;
+use dhow_core::limits::ARGS_AND_ENV;
 use serde::{Deserialize, Serialize};
 
 use super::error::PullError;
@@ -72,9 +73,17 @@ impl ImageConfig {
     /// Reads one.
     ///
     /// # Errors
-    /// [`PullError::BadManifest`].
+    /// [`PullError::BadManifest`]; [`PullError::TooLarge`] when it starts a program with more words
+    /// and variables than a function may have.
     pub fn read(bytes: &[u8]) -> Result<Self, PullError> {
-        json("the image's configuration", bytes)
+        let config: Self = json("the image's configuration", bytes)?;
+        if config.config.as_ref().is_some_and(|start| start.bytes() > ARGS_AND_ENV) {
+            return Err(PullError::TooLarge {
+                what: "what the image's configuration says to start".to_owned(),
+                most: format!("{ARGS_AND_ENV} bytes of arguments and variables"),
+            });
+        }
+        Ok(config)
     }
 
     /// What is started; nothing where nothing is said.
@@ -98,16 +107,25 @@ impl ImageConfig {
 }
 
 impl Start {
+    /// Bytes of what it says, each part with one more, so that empty ones are not for nothing.
+    fn bytes(&self) -> usize {
+        let lists = [&self.entrypoint, &self.cmd, &self.env];
+        let words = lists.into_iter().flatten().flatten().chain(&self.working_dir);
+        words.map(|word| word.len() + 1).sum()
+    }
+
     /// The environment as names and values; a later one of the same name wins. What has no name is
     /// left out.
     pub fn environment(&self) -> Vec<(String, String)> {
         let mut variables: Vec<(String, String)> = Vec::new();
+        let mut known: HashMap<&str, usize> = HashMap::new();
         for variable in self.env.iter().flatten() {
             let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
             if name.is_empty() {
                 continue;
             }
-            match variables.iter_mut().find(|(known, _)| known == name) {
+            let at = *known.entry(name).or_insert(variables.len());
+            match variables.get_mut(at) {
                 Some((_, known)) => *known = value.to_owned(),
                 None => variables.push((name.to_owned(), value.to_owned())),
             }
@@ -132,6 +150,21 @@ mod tests {
         let wrong = ImageConfig::read(br#"{"rootfs":{"type":"layers","diff_ids":["sha256:0"]}}"#);
         assert_eq!(wrong.as_ref().unwrap().unpacked(2).unwrap_err().reason(), "bad-manifest");
         assert_eq!(wrong.unwrap().unpacked(1).unwrap_err().reason(), "bad-manifest");
+    }
+
+    #[test]
+    fn more_words_than_a_function_may_have_are_refused_at_once() {
+        let config = |key: &str, words: usize| {
+            let words: Vec<String> = (0..words).map(|at| format!("V{at:06}=")).collect();
+            ImageConfig::read(serde_json::json!({"config": {key: words}}).to_string().as_bytes())
+        };
+        for key in ["Entrypoint", "Cmd", "Env"] {
+            assert_eq!(config(key, 10_000).unwrap_err().reason(), "too-large", "{key}");
+        }
+        assert_eq!(config("Env", 7_000).unwrap().start().environment().len(), 7_000);
+        let folder = serde_json::json!({"config": {"WorkingDir": "x".repeat(ARGS_AND_ENV)}});
+        let folder = ImageConfig::read(folder.to_string().as_bytes());
+        assert_eq!(folder.unwrap_err().reason(), "too-large");
     }
 
     #[test]

@@ -80,6 +80,9 @@ pub enum PullError {
     /// The registry did not give it.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// Nobody waits for it any more.
+    #[error("nobody waits for it any more")]
+    Stopped,
     /// The disk is full.
     #[error("the disk is full")]
     Full,
@@ -109,6 +112,7 @@ impl PullError {
             Self::Unsupported(_) => "unsupported",
             Self::NotFound(_) => "not-found",
             Self::Registry(error) => error.reason(),
+            Self::Stopped => "stopped",
             Self::Full => "storage-full",
             Self::Io { .. } => "io",
         }
@@ -138,6 +142,7 @@ impl PullError {
             }
             Self::NotFound(_) => "check the name, the tag and the path",
             Self::Full => "free some space and try again",
+            Self::Stopped => "ask for it again",
             Self::Io { .. } => "see the system's reason, then try again",
         })
     }

@@ -1,5 +1,6 @@
 //! From a source to modules in a folder and what runs of them.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use super::config::ImageConfig;
 use super::descriptor::Descriptor;
 use super::error::PullError;
 use super::incoming::{Hear, Incoming};
-use super::layers::meter::Ledger;
+use super::layers::meter::{Ledger, Stop};
 use super::layers::rootfs::{self, Layer, WASM_MAGIC};
 use super::manifest::{self, Document, Manifest};
 use super::pulled::{AppFile, Entry, Module, Pulled};
@@ -41,6 +42,9 @@ pub struct Ask {
     pub machine: String,
     /// Hears of every blob's bytes.
     pub hear: Arc<Hear>,
+    /// What is held until the last work on the staging folder has ended, which may be a while after
+    /// the pull's future was dropped.
+    pub hold: Arc<dyn Any + Send + Sync>,
 }
 
 /// Where a reference leads.
@@ -138,6 +142,7 @@ async fn module(
     layer: &Descriptor,
     config: Option<ImageConfig>,
 ) -> Result<Contents, PullError> {
+    within_module(layer.size, &ask.budget)?;
     let path = fetch(source, layer, ask).await?;
     let file = Staged { digest: layer.digest, size: layer.size, path };
     require_wasm(&file).await?;
@@ -171,12 +176,14 @@ async fn image(
             unpacked: unpacked.get(at).copied(),
         })
         .collect();
-    let (ask, start) = (ask.clone(), config.start());
-    blocking(move || {
-        let contents = from_rootfs(&layers, &ask, &start);
-        // A layer has served; the same file may have been several layers.
-        for path in fetched.values() {
-            std::fs::remove_file(path).map_err(PullError::io("a layer can't be removed"))?;
+    let start = config.start();
+    stoppable(ask, move |ask, stop| {
+        let contents = from_rootfs(&layers, ask, &start, stop);
+        if !matches!(contents, Err(PullError::Stopped)) {
+            // A layer has served; the same file may have been several layers.
+            for path in fetched.values() {
+                std::fs::remove_file(path).map_err(PullError::io("a layer can't be removed"))?;
+            }
         }
         contents
     })
@@ -187,13 +194,16 @@ fn from_rootfs(
     layers: &[Layer],
     ask: &Ask,
     start: &super::config::Start,
+    stop: &Stop,
 ) -> Result<Contents, PullError> {
-    let tree = rootfs::look(layers, &ask.budget)?;
+    let mut ledger = Ledger::open(&ask.budget, stop);
+    let tree = rootfs::look(layers, &mut ledger)?;
     if tree.find(std::path::Path::new("/spin.toml")).is_some() {
-        return spin_files(layers, ask, &tree);
+        return spin_files(layers, ask, &tree, &mut ledger);
     }
     let chosen = command::choose(&tree, start, &ask.over)?;
-    let mut taken = rootfs::take(layers, &[chosen.file.at], &ask.staging, &ask.budget)?;
+    within_module(chosen.file.size, &ask.budget)?;
+    let mut taken = rootfs::take(layers, &[chosen.file.at], &ask.staging, &mut ledger)?;
     let name = file_name(chosen.path.to_str());
     Ok(Contents {
         modules: taken.drain(..).map(|file| Module { name: name.clone(), file }).collect(),
@@ -208,13 +218,19 @@ fn spin_files(
     layers: &[Layer],
     ask: &Ask,
     tree: &super::layers::tree::Tree,
+    ledger: &mut Ledger<'_>,
 ) -> Result<Contents, PullError> {
-    let found = tree.files(|_| true);
+    let found = tree.files()?;
+    // Hard links are several files of one.
+    unpackable(found.iter().map(|(_, file)| file.size), &ask.budget)?;
+    for (_, module) in found.iter().filter(|(_, file)| file.wasm) {
+        within_module(module.size, &ask.budget)?;
+    }
     if !found.iter().any(|(_, file)| file.wasm) {
         return Err(PullError::NotWasm("no file in it is a module".to_owned()));
     }
     let wanted: Vec<_> = found.iter().map(|(_, file)| file.at).collect();
-    let taken = rootfs::take(layers, &wanted, &ask.staging, &ask.budget)?;
+    let taken = rootfs::take(layers, &wanted, &ask.staging, ledger)?;
     let (mut modules, mut files) = (Vec::new(), Vec::new());
     for ((path, file), staged) in found.into_iter().zip(taken) {
         let path = path.into_os_string().into_string().map_err(|path| PullError::UnsafePath {
@@ -263,8 +279,11 @@ async fn spin_application(
         name: format!("bundle {}", bundle.digest.short()),
         unpacked: None,
     });
-    let (bundles, ask) = (bundles.collect::<Vec<_>>(), ask.clone());
-    blocking(move || gather(application, &locked, held, &bundles, &named, &ask)).await
+    let bundles = bundles.collect::<Vec<_>>();
+    stoppable(ask, move |ask, stop| {
+        gather(application, &locked, held, &bundles, &named, ask, stop)
+    })
+    .await
 }
 
 /// Finds each content of the application among blobs, bundles and the application's own text.
@@ -275,8 +294,9 @@ fn gather(
     bundles: &[Layer],
     named: &HashSet<Digest>,
     ask: &Ask,
+    stop: &Stop,
 ) -> Result<Contents, PullError> {
-    let mut ledger = Ledger::open(&ask.budget);
+    let mut ledger = Ledger::open(&ask.budget, stop);
     for bundle in bundles {
         let wanted = |digest: &Digest| named.contains(digest);
         let files = rootfs::take_by_digest(bundle, &wanted, &ask.staging, &mut ledger)?;
@@ -290,18 +310,55 @@ fn gather(
         }),
         Content::Inline(bytes) => stage(bytes, ask),
     };
+    let size = |content: &Content| match content {
+        Content::Blob(digest) => held.get(digest).map_or(0, |file| file.size),
+        Content::Inline(bytes) => bytes.len() as u64,
+    };
+    let files = application.files.iter().map(|(_, _, content)| content);
+    let all = application.modules.iter().map(|(_, content)| content).chain(files);
+    unpackable(all.map(size), &ask.budget)?;
     let mut modules = Vec::new();
     for (name, content) in &application.modules {
+        ledger.check()?;
         let file = find(content)?;
+        within_module(file.size, &ask.budget)?;
         check_wasm(&file)?;
         modules.push(Module { name: name.clone(), file });
     }
     let mut files = Vec::new();
     for (component, path, content) in application.files {
+        ledger.check()?;
         files.push(AppFile { component: Some(component), path, file: find(&content)? });
     }
     let entry = Entry::Spin(stage(locked, ask)?);
     Ok(Contents { modules, files, entry, warnings: Vec::new() })
+}
+
+/// Whether all files of an application are within the budget, each as often as it is named: who
+/// unpacks it has them all.
+fn unpackable(sizes: impl Iterator<Item = u64>, budget: &Budget) -> Result<(), PullError> {
+    let (count, bytes) =
+        sizes.fold((0_u64, 0_u64), |(count, all), size| (count + 1, all.saturating_add(size)));
+    let over = |what: &str, most: String| PullError::TooLarge { what: what.to_owned(), most };
+    if count > budget.entries {
+        return Err(over("the number of the application's files", budget.entries.to_string()));
+    }
+    if bytes > budget.unpacked {
+        let most = format!("{} bytes", budget.unpacked);
+        return Err(over("the application's files, each as often as it is named", most));
+    }
+    Ok(())
+}
+
+/// Whether a module of so many bytes is taken.
+fn within_module(size: u64, budget: &Budget) -> Result<(), PullError> {
+    if size > budget.module {
+        return Err(PullError::TooLarge {
+            what: format!("the module with its {size} bytes"),
+            most: format!("{} bytes", budget.module),
+        });
+    }
+    Ok(())
 }
 
 fn stage(mut bytes: &[u8], ask: &Ask) -> Result<Staged, PullError> {
@@ -366,14 +423,15 @@ async fn fetch(source: &dyn Source, blob: &Descriptor, ask: &Ask) -> Result<Path
 async fn left(blob: &Descriptor, ask: &Ask) -> Result<Option<PathBuf>, PullError> {
     let path = ask.staging.join(blob.digest.hex());
     let (digest, size) = (blob.digest, blob.size);
-    blocking(move || {
+    stoppable(ask, move |ask, stop| {
         let failed = "a part of the image can't be read";
-        let mut file = match std::fs::File::open(&path) {
+        let file = match std::fs::File::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(PullError::io(failed))?,
         };
         let mut hash = Sha256::new();
-        let length = std::io::copy(&mut file, &mut hash).map_err(PullError::io(failed))?;
+        let mut bytes = Ledger::open(&ask.budget, stop).watched(file);
+        let length = std::io::copy(&mut bytes, &mut hash).map_err(PullError::io(failed))?;
         let is_it = length == size && Digest::from_bytes(hash.finalize().into()) == digest;
         Ok(is_it.then_some(path))
     })
@@ -427,6 +485,27 @@ fn file_name(path: Option<&str>) -> String {
     let name: String =
         name.unwrap_or_default().chars().filter(|c| !c.is_control()).take(200).collect();
     if matches!(name.as_str(), "" | "." | "..") { "module.wasm".to_owned() } else { name }
+}
+
+/// Tells the work in the background to stop when nobody waits for it any more.
+#[derive(Default)]
+struct Waiting(Stop);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Runs `work` for a pull where that holds up nobody. It holds what the pull holds, and is told to
+/// stop when the pull's future is dropped.
+async fn stoppable<T: Send + 'static>(
+    ask: &Ask,
+    work: impl FnOnce(&Ask, &Stop) -> Result<T, PullError> + Send + 'static,
+) -> Result<T, PullError> {
+    let waiting = Waiting::default();
+    let (ask, stop) = (ask.clone(), waiting.0.clone());
+    blocking(move || work(&ask, &stop)).await
 }
 
 /// Runs `work`, which waits for the disk, where that holds up nobody.

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dhow_core::digest::Digest;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use super::classify::printable;
 use super::error::PullError;
@@ -120,10 +121,19 @@ pub fn read(bytes: &[u8]) -> Result<Application, PullError> {
 impl Reference {
     fn content(self) -> Result<Content, PullError> {
         match (self.inline, self.digest) {
-            (Some(inline), _) => STANDARD
-                .decode(inline)
-                .map(Content::Inline)
-                .map_err(|error| PullError::manifest(WHAT, format!("`inline`: {error}"))),
+            (Some(inline), digest) => {
+                let bytes = STANDARD
+                    .decode(inline)
+                    .map_err(|error| PullError::manifest(WHAT, format!("`inline`: {error}")))?;
+                let found = Digest::from_bytes(Sha256::digest(&bytes).into()).to_string();
+                match digest {
+                    Some(digest) if digest != found => Err(PullError::manifest(
+                        WHAT,
+                        format!("`inline` is {found}, and the `digest` beside it another"),
+                    )),
+                    _ => Ok(Content::Inline(bytes)),
+                }
+            }
             (None, Some(digest)) => digest
                 .parse()
                 .map(Content::Blob)
@@ -195,5 +205,7 @@ mod tests {
         let read = read(with("/a/./b.txt").as_bytes()).unwrap();
         let hi = Content::Inline(b"hi".to_vec());
         assert_eq!(read.files, [("a".into(), "a/b.txt".into(), hi)]);
+        let other = with("a").replace(r#""aGk=""#, r#""aGk=","digest":"sha256:00""#);
+        assert_eq!(reason(&other), "bad-manifest");
     }
 }

@@ -15,7 +15,8 @@ use url::Url;
 use super::challenge;
 use super::failure::{Again, Failure, refusal};
 use super::token::{Access, Shown, meet};
-use super::transport::{Outgoing, Transport};
+use super::redirect::same_origin;
+use super::transport::{Outgoing, Transport, authority};
 use super::wait::backoff;
 use super::{Registry, RegistryError};
 use crate::credentials::Credential;
@@ -111,6 +112,11 @@ impl Session {
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
+        // Who we are is the registry's to ask, and not for whom it sends us to, nor for where an
+        // upload goes on: a challenge names where the password is sent.
+        if !same_origin(self.base().await?, response.url()) {
+            return Err(self.stranger(&response, &request.what));
+        }
         let headers = response.headers().get_all(WWW_AUTHENTICATE);
         let Some(challenge) = challenge::read(headers.iter().filter_map(|h| h.to_str().ok()))
         else {
@@ -124,6 +130,17 @@ impl Session {
             return Err(self.refused(response, &request.what).await);
         }
         Ok(response)
+    }
+
+    /// Another host than the registry's that wants to know who we are.
+    fn stranger(&self, response: &Response, what: &str) -> Failure {
+        let stranger = authority(response.url());
+        RegistryError::Redirect {
+            host: self.transport.endpoint.clone(),
+            what: what.to_owned(),
+            why: format!("to {stranger}, which wants credentials; none but the registry is told"),
+        }
+        .into()
     }
 
     /// What an unwanted answer means.
@@ -221,7 +238,7 @@ impl Session {
         let base = self.base().await?;
         let header: Option<&HeaderValue> = shown
             .map(|shown| &shown.header)
-            .filter(|_| super::redirect::same_origin(base, &request.address));
+            .filter(|_| same_origin(base, &request.address));
         self.transport.exchange(request, header).await
     }
 

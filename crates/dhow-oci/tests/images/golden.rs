@@ -1,12 +1,14 @@
 //! Manifests as the formats' own tools write them.
 
+use dhow_oci::image::budget::Budget;
 use dhow_oci::image::classify::Format;
+use dhow_oci::image::pull::{Ask, pull};
 use dhow_oci::image::pulled::Entry;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::memory::{Memory, digest, fill};
-use crate::{MODULE, only_module, pulled, refused, run};
+use crate::{MODULE, ask, only_module, pulled, refused, run};
 
 const WASM_TO_OCI: &str = r#"{"schemaVersion":2,
     "config":{"mediaType":"application/vnd.wasm.config.v1+json","@config"},
@@ -44,7 +46,7 @@ const LOCKED: &str = r##"{"spin_lock_version":1,"must_understand":["host_require
         "env":{},"config":{},
         "files":[{"digest":"#data","path":"/assets/data.txt"},
             {"digest":"#bundled","path":"assets/deep/bundled.txt"},
-            {"inline":"dGlueQ==","digest":"x","path":"tiny.txt"}]}]}"##;
+            {"inline":"dGlueQ==","digest":"#tiny","path":"tiny.txt"}]}]}"##;
 
 const OLD_SPIN: &str = r#"{"schemaVersion":2,
     "config":{"mediaType":"application/vnd.oci.image.config.v1+json","@app"},
@@ -111,7 +113,8 @@ async fn solo_and_runwasi() {
 #[tokio::test]
 async fn spin_applications_new_and_old() {
     let bundle = bundle(&[("0/deep/bundled.txt", b"bundled"), ("0/unused", b"unused")]);
-    let named: &[(&str, &[u8])] = &[("module", MODULE), ("data", b"data"), ("bundled", b"bundled")];
+    let named: &[(&str, &[u8])] =
+        &[("module", MODULE), ("data", b"data"), ("bundled", b"bundled"), ("tiny", b"tiny")];
     let locked = fill(LOCKED, named);
     let parts: &[(&str, &[u8])] = &[
         ("config", SPIN_CONFIG.as_bytes()),
@@ -148,6 +151,48 @@ async fn spin_applications_new_and_old() {
         &[("module", MODULE), ("data", b"data"), ("app", locked.as_bytes())];
     let (old, _staging) = pulled(&Memory::new(OLD_SPIN, parts)).await.unwrap();
     assert_eq!((old.format, old.files.len()), (Format::OldSpin, 3));
+}
+
+#[tokio::test]
+async fn an_application_costs_what_its_files_cost_as_often_as_they_are_named() {
+    let file = r##"{"digest":"#data","path":"x"}"##;
+    let locked = |files: usize| {
+        let text = format!(
+            r##"{{"spin_lock_version":1,"components":[{{"id":"hi","source":{{"digest":"#module"}},
+                "files":[{}]}}]}}"##,
+            vec![file; files].join(",")
+        );
+        fill(&text, &[("module", MODULE), ("data", b"data")])
+    };
+    let pull_with = async |files: usize, budget: Budget| {
+        let locked = locked(files);
+        let parts: &[(&str, &[u8])] =
+            &[("module", MODULE), ("data", b"data"), ("app", locked.as_bytes())];
+        let staging = tempfile::tempdir().unwrap();
+        let ask = Ask { budget, ..ask(staging.path()) };
+        let pulled = pull(&Memory::new(OLD_SPIN, parts), &ask).await;
+        pulled.map(|pulled| pulled.files.len()).map_err(|error| error.reason())
+    };
+    let bytes = || Budget { unpacked: 100, ..Budget::default() };
+    assert_eq!(pull_with(23, bytes()).await, Ok(23));
+    assert_eq!(pull_with(24, bytes()).await, Err("too-large"));
+    let files = || Budget { entries: 24, ..Budget::default() };
+    assert_eq!(pull_with(23, files()).await, Ok(23));
+    assert_eq!(pull_with(24, files()).await, Err("too-large"));
+    let module = |module| Budget { module, ..Budget::default() };
+    assert_eq!(pull_with(1, module(8)).await, Ok(1));
+    assert_eq!(pull_with(1, module(7)).await, Err("too-large"));
+}
+
+#[tokio::test]
+async fn a_module_over_its_limit_is_not_even_fetched() {
+    let mut source = Memory::new(WASM_TO_OCI, &[("config", b"{}"), ("module", MODULE)]);
+    source.lose(digest(MODULE));
+    let staging = tempfile::tempdir().unwrap();
+    let mut ask = ask(staging.path());
+    assert_eq!(pull(&source, &ask).await.unwrap_err().reason(), "not-found");
+    ask.budget.module = 7;
+    assert_eq!(pull(&source, &ask).await.unwrap_err().reason(), "too-large");
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ fn ask(staging: &Path) -> Ask {
         over: Override::default(),
         machine: "amd64".to_owned(),
         hear: Arc::new(|_, _| {}),
+        hold: Arc::new(()),
     }
 }
 

@@ -44,6 +44,11 @@ impl Memory {
         self.blobs.insert(digest, Bytes::from_static(bytes));
     }
 
+    /// Has nothing where what has `digest` is asked for.
+    pub(crate) fn lose(&mut self, digest: Digest) {
+        self.blobs.remove(&digest);
+    }
+
     fn get(&self, digest: &Digest) -> Result<Bytes, PullError> {
         let found = self.blobs.get(digest).cloned();
         found.ok_or_else(|| PullError::NotFound(digest.to_string()))

@@ -206,6 +206,54 @@ async fn redirects_end_and_take_no_credentials_along() {
 }
 
 #[tokio::test]
+async fn whom_a_registry_sends_us_to_is_not_told_who_we_are() {
+    let body = noise(100, 22);
+    let blob = descriptor("application/wasm", &body);
+    let secrets = [
+        Credential::Basic { username: "me".to_owned(), password: "hunter2".into() },
+        Credential::IdentityToken("hunter2".into()),
+        Credential::RegistryToken("hunter2".into()),
+    ];
+    for (credential, scheme) in secrets.into_iter().flat_map(|secret| {
+        ["Basic realm=x", "Bearer realm=\"http://HOST/token\",service=s"]
+            .map(|scheme| (secret.clone(), scheme))
+    }) {
+        let thief = Server::start(move |asked| match asked.path.as_str() {
+            "/token" => whole(200, r#"{"token": "t"}"#),
+            _ => {
+                let challenge = scheme.replace("HOST", asked.header("host"));
+                with(status(401), "www-authenticate", &challenge)
+            }
+        })
+        .await;
+        let there = format!("http://{}/data", thief.host());
+        let server = Server::start(move |asked| match asked.method.as_str() {
+            "HEAD" => status(404),
+            "POST" => with(status(202), "location", &there),
+            _ => with(status(307), "location", &there),
+        })
+        .await;
+        let registry = Registry::try_new(config()).unwrap();
+        let image = server.image().parse().unwrap();
+        let session = registry.session(&image, Some(credential)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(pull(&session, &blob, folder.path()).await.unwrap_err().reason(), "redirect");
+        let manifest = session.manifest().await.unwrap_err();
+        assert_eq!(manifest.reason(), "redirect");
+        assert!(manifest.to_string().contains(&thief.host()), "{manifest}");
+        let content = Content::Bytes(body.clone());
+        let pushed = session.push_blob(digest(&body), 100, &content, &|_| {}).await;
+        assert_eq!(pushed.unwrap_err().reason(), "redirect");
+        assert_eq!(thief.asked().len(), 3);
+        for asked in thief.asked() {
+            assert_ne!(asked.path, "/token");
+            assert_eq!(asked.header("authorization"), "");
+            assert!(!asked.query.contains("hunter2"), "{}", asked.query);
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_absurd_manifest_is_refused_before_it_costs_more_than_its_budget() {
     let answers: [(&str, Answering); 4] = [
         ("too-large", Box::new(|| unstated(200, Bytes::from_static(&[b' '; 4096]), true))),

@@ -101,6 +101,8 @@ async fn with_bar(
         hear: Arc::new(move |blob, received| {
             let _over = tell.send((blob.digest, received, blob.size));
         }),
+        // The folder goes with this process.
+        hold: Arc::new(()),
     };
     let mut bar = Bar::new(Instant::now());
     let mut pulling = std::pin::pin!(pull(source, &ask));

@@ -1,5 +1,6 @@
 //! The server's pulls: credentials from secrets and from Docker's files, modules into the store.
 
+use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io;
@@ -19,6 +20,7 @@ use dhow_oci::credentials::{Credential, DockerConfig, Keychain};
 use dhow_oci::image::budget::Budget;
 use dhow_oci::image::command::Override;
 use dhow_oci::image::error::PullError;
+use dhow_oci::image::incoming::Hear;
 use dhow_oci::image::platform;
 use dhow_oci::image::pull::{Ask, pull};
 use dhow_oci::image::pulled;
@@ -57,7 +59,7 @@ pub struct ServerImages {
     staging: PathBuf,
     /// The most bytes of a module.
     most: u64,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     /// Held by the pull of a folder.
     turns: parking_lot::Mutex<HashMap<PathBuf, Weak<Mutex<()>>>>,
     known: parking_lot::Mutex<VecDeque<Known>>,
@@ -90,7 +92,7 @@ impl ServerImages {
             uploads,
             staging,
             most,
-            places: Semaphore::new(AT_ONCE),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
             turns: parking_lot::Mutex::default(),
             known: parking_lot::Mutex::default(),
         })
@@ -131,14 +133,18 @@ impl ServerImages {
         let refused = |error: PullError| refusal(&shown, &error);
         let credential = self.credential(namespace, image, &reference).await?;
         let folder = self.staging.join(folder_of(namespace, &reference));
-        let _turn = self.take_turn(&folder).await;
-        let _place = self.places.acquire().await;
+        let turn = self.take_turn(&folder).await;
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        // When the client leaves, the turn and the place are free once the work in the folder has
+        // ended, too.
+        let hold = Arc::new((turn, place));
         make_private(&folder).map_err(|error| refused(disk("a folder can't be made", error)))?;
         let session = self
             .registry
             .session(&reference, credential)
             .map_err(|error| refused(PullError::Registry(error)))?;
-        let pulled = match heard(&session, folder.clone(), progress).await.map_err(refused) {
+        let ask = self.ask(folder.clone(), Arc::clone(&hold));
+        let pulled = match heard(&session, ask, progress).await.map_err(refused) {
             Ok(found) => self.keep(&reference, image, found).await,
             Err(refusal) => Err(refusal),
         };
@@ -153,6 +159,17 @@ impl ServerImages {
         let pulled = pulled?;
         self.remember(namespace, &pulled);
         Ok(pulled)
+    }
+
+    fn ask(&self, staging: PathBuf, hold: Arc<dyn Any + Send + Sync>) -> Ask {
+        Ask {
+            staging,
+            budget: Budget { module: self.most, ..Budget::default() },
+            over: Override::default(),
+            machine: platform::machine().to_owned(),
+            hear: Arc::new(|_, _| {}),
+            hold,
+        }
     }
 
     /// Takes the module into the store.
@@ -284,23 +301,18 @@ impl Images for ServerImages {
     }
 }
 
-/// Pulls into `folder`; `progress` hears of it on this task.
+/// Pulls as asked; `progress` hears of it on this task.
 async fn heard(
     source: &dyn dhow_oci::source::Source,
-    folder: PathBuf,
+    ask: Ask,
     progress: &(dyn Fn(Transfer) + Send + Sync),
 ) -> Result<pulled::Pulled, PullError> {
     let (tell, mut told) = mpsc::unbounded_channel();
-    let ask = Ask {
-        staging: folder,
-        budget: Budget::default(),
-        over: Override::default(),
-        machine: platform::machine().to_owned(),
-        // Nobody listens once the pull has ended.
-        hear: Arc::new(move |blob, received| {
-            let _over = tell.send(Transfer { blob: blob.digest, received, size: blob.size });
-        }),
-    };
+    // Nobody listens once the pull has ended.
+    let hear: Arc<Hear> = Arc::new(move |blob, received| {
+        let _over = tell.send(Transfer { blob: blob.digest, received, size: blob.size });
+    });
+    let ask = Ask { hear, ..ask };
     let mut pulling = std::pin::pin!(pull(source, &ask));
     loop {
         tokio::select! {

@@ -1,7 +1,9 @@
 //! Bytes, entries and time that layers cost.
 
 use std::io::{self, Read};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use dhow_core::digest::Digest;
 use sha2::{Digest as _, Sha256};
@@ -9,19 +11,53 @@ use sha2::{Digest as _, Sha256};
 use crate::image::budget::Budget;
 use crate::image::error::PullError;
 
+/// Tells work in the background that nobody waits for it any more.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Tells it.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// When work on layers ends at the latest.
+#[derive(Debug, Clone)]
+struct Watch {
+    until: Instant,
+    limit: Duration,
+    stop: Stop,
+}
+
+impl Watch {
+    fn check(&self) -> Result<(), PullError> {
+        if self.stop.0.load(Ordering::Relaxed) {
+            return Err(PullError::Stopped);
+        }
+        if Instant::now() > self.until {
+            let most = format!("{} s", self.limit.as_secs());
+            return Err(over("the time to unpack its layers", &most));
+        }
+        Ok(())
+    }
+}
+
 /// What has been spent on one image's layers.
 #[derive(Debug)]
 pub struct Ledger<'b> {
     budget: &'b Budget,
-    until: Instant,
+    watch: Watch,
     unpacked: u64,
     entries: u64,
 }
 
 impl<'b> Ledger<'b> {
-    /// Nothing spent yet; the time runs from now.
-    pub fn open(budget: &'b Budget) -> Self {
-        Self { budget, until: Instant::now() + budget.unpack_time, unpacked: 0, entries: 0 }
+    /// Nothing spent yet; the time runs from now, or until `stop` tells.
+    pub fn open(budget: &'b Budget, stop: &Stop) -> Self {
+        let limit = budget.unpack_time;
+        let watch = Watch { until: Instant::now() + limit, limit, stop: stop.clone() };
+        Self { budget, watch, unpacked: 0, entries: 0 }
     }
 
     /// The budget.
@@ -34,22 +70,52 @@ impl<'b> Ledger<'b> {
         self.budget.entries - self.entries
     }
 
+    /// Begins to read the same layers once more: their bytes and entries are counted anew. The
+    /// time is not.
+    pub fn again(&mut self) {
+        (self.unpacked, self.entries) = (0, 0);
+    }
+
+    /// Whether there is time left, and somebody who waits.
+    ///
+    /// # Errors
+    /// [`PullError::TooLarge`], [`PullError::Stopped`].
+    pub fn check(&self) -> Result<(), PullError> {
+        self.watch.check()
+    }
+
+    /// `from`, read no longer than there is time.
+    pub fn watched<R: Read>(&self, from: R) -> Watched<R> {
+        Watched { from, watch: self.watch.clone() }
+    }
+
     fn unpacked(&mut self, bytes: usize) -> Result<(), PullError> {
         self.unpacked += bytes as u64;
         if self.unpacked > self.budget.unpacked {
             let most = format!("{} bytes", self.budget.unpacked);
             return Err(over("what its layers unpack to", &most));
         }
-        if Instant::now() > self.until {
-            let most = format!("{} s", self.budget.unpack_time.as_secs());
-            return Err(over("the time to unpack its layers", &most));
-        }
-        Ok(())
+        self.check()
     }
 }
 
 fn over(what: &str, most: &str) -> PullError {
     PullError::TooLarge { what: what.to_owned(), most: most.to_owned() }
+}
+
+/// Bytes on their way into a decoder. A decoder may read any number of them before it gives one,
+/// so that a look at what it gives would come too late.
+#[derive(Debug)]
+pub struct Watched<R> {
+    from: R,
+    watch: Watch,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.watch.check().map_err(io::Error::other)?;
+        self.from.read(buffer)
+    }
 }
 
 /// Unpacked bytes on their way, counted and hashed.

@@ -1,8 +1,8 @@
 //! Layers, looked through and read from.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use dhow_core::digest::Digest;
@@ -11,7 +11,6 @@ use super::decode::decode;
 use super::members::{Kind, Member, walk};
 use super::meter::Ledger;
 use super::tree::{At, Tree};
-use crate::image::budget::Budget;
 use crate::image::error::PullError;
 use crate::image::staged::{Staged, Unnamed};
 
@@ -34,11 +33,10 @@ pub struct Layer {
 /// # Errors
 /// [`PullError::BadLayer`], [`PullError::UnsafePath`], [`PullError::TooLarge`],
 /// [`PullError::WrongDigest`].
-pub fn look(layers: &[Layer], budget: &Budget) -> Result<Tree, PullError> {
-    let mut ledger = Ledger::open(budget);
-    let mut tree = Tree::new(budget);
+pub fn look(layers: &[Layer], ledger: &mut Ledger<'_>) -> Result<Tree, PullError> {
+    let mut tree = Tree::new(ledger.budget());
     for (layer, from) in layers.iter().enumerate() {
-        let found = members(from, &mut ledger, &mut |entry, member, bytes| {
+        let found = members(from, ledger, &mut |entry, member, bytes| {
             let wasm = matches!(member.kind, Kind::File(_)) && begins_as_wasm(&from.name, bytes)?;
             tree.apply(&member, At { layer, entry }, wasm)
         })?;
@@ -53,7 +51,8 @@ pub fn look(layers: &[Layer], budget: &Budget) -> Result<Tree, PullError> {
     Ok(tree)
 }
 
-/// Writes the files at `wanted` into `folder`, in the order of `wanted`.
+/// Writes the files at `wanted` into `folder`, in the order of `wanted`. The layers are those that
+/// [`look`] has been through with the same ledger.
 ///
 /// # Errors
 /// As [`look`], and when the disk refuses.
@@ -61,17 +60,19 @@ pub fn take(
     layers: &[Layer],
     wanted: &[At],
     folder: &Path,
-    budget: &Budget,
+    ledger: &mut Ledger<'_>,
 ) -> Result<Vec<Staged>, PullError> {
-    let mut ledger = Ledger::open(budget);
+    ledger.again();
+    let (places, within): (HashSet<At>, HashSet<usize>) =
+        wanted.iter().map(|at| (*at, at.layer)).unzip();
     let mut taken: HashMap<At, Staged> = HashMap::new();
     for (layer, from) in layers.iter().enumerate() {
-        if !wanted.iter().any(|at| at.layer == layer) {
+        if !within.contains(&layer) {
             continue;
         }
-        members(from, &mut ledger, &mut |entry, _, bytes| {
+        members(from, ledger, &mut |entry, _, bytes| {
             let at = At { layer, entry };
-            if wanted.contains(&at) {
+            if places.contains(&at) {
                 let file = Unnamed::write(folder, &from.name, bytes)?.name(folder)?;
                 taken.insert(at, file);
             }
@@ -123,14 +124,26 @@ fn members(
     visit: &mut VisitNumbered<'_>,
 ) -> Result<Digest, PullError> {
     let file = fs::File::open(&layer.path).map_err(PullError::io("a layer can't be opened"))?;
-    let bytes = decode(BufReader::with_capacity(64 << 10, file))
-        .map_err(PullError::reading(&layer.name))?;
+    let bytes = unpacked(file, ledger).map_err(PullError::reading(&layer.name))?;
     let mut entry = 0;
-    walk(bytes, &layer.name, ledger, &mut |member, bytes| {
+    let walked = walk(bytes, &layer.name, ledger, &mut |member, bytes| {
         visit(entry, member, bytes)?;
         entry += 1;
         Ok(())
-    })
+    });
+    if walked.is_err() {
+        // A decoder tells in words of its own that it was given nothing any more.
+        ledger.check()?;
+    }
+    walked
+}
+
+/// `from` without its compression, for as long as the ledger has time.
+pub(crate) fn unpacked<'r>(
+    from: impl Read + 'r,
+    ledger: &Ledger<'_>,
+) -> io::Result<Box<dyn Read + 'r>> {
+    decode(BufReader::with_capacity(64 << 10, ledger.watched(from)))
 }
 
 fn begins_as_wasm(what: &str, bytes: &mut dyn Read) -> Result<bool, PullError> {

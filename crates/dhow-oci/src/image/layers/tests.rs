@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use tar::{EntryType, Header};
 
 use super::members::{Kind, Member};
-use super::rootfs::{Layer, look, take};
+use super::meter::{Ledger, Stop};
+use super::rootfs::{Layer, look, take, unpacked};
 use super::tree::{At, Found, Tree};
 use crate::image::budget::Budget;
 use crate::image::error::PullError;
@@ -85,7 +86,12 @@ fn layers(of: impl IntoIterator<Item = Vec<u8>>) -> Layers {
 }
 
 fn tree(of: impl IntoIterator<Item = Tar>) -> Result<Tree, PullError> {
-    look(&layers(of.into_iter().map(Tar::end)).layers, &Budget::default())
+    looked(&layers(of.into_iter().map(Tar::end)).layers, &Budget::default())
+}
+
+/// Looks through layers with a ledger of their own.
+fn looked(layers: &[Layer], budget: &Budget) -> Result<Tree, PullError> {
+    look(layers, &mut Ledger::open(budget, &Stop::default()))
 }
 
 fn refused(of: Tar) -> &'static str {
@@ -93,7 +99,7 @@ fn refused(of: Tar) -> &'static str {
 }
 
 fn paths(tree: &Tree) -> Vec<String> {
-    tree.files(|_| true).into_iter().map(|(path, _)| path.display().to_string()).collect()
+    tree.files().unwrap().into_iter().map(|(path, _)| path.display().to_string()).collect()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -120,12 +126,14 @@ fn a_file_is_taken_out_of_any_compression_and_nothing_else_is_written() {
         skipped.concat(),
     ] {
         let of = layers([bytes]);
-        let tree = look(&of.layers, &Budget::default()).unwrap();
+        let budget = Budget::default();
+        let mut ledger = Ledger::open(&budget, &Stop::default());
+        let tree = look(&of.layers, &mut ledger).unwrap();
         let Some(Found::File(file)) = tree.find(Path::new("/app/../app/x.wasm")) else {
             panic!("the module was not found");
         };
         assert!(file.wasm);
-        let taken = take(&of.layers, &[file.at], of.folder.path(), &Budget::default()).unwrap();
+        let taken = take(&of.layers, &[file.at], of.folder.path(), &mut ledger).unwrap();
         assert_eq!(fs::read(&taken[0].path).unwrap(), MODULE);
         assert_eq!(fs::read_dir(of.folder.path()).unwrap().count(), 2);
     }
@@ -150,7 +158,7 @@ fn an_archive_may_end_with_its_last_byte_but_not_before() {
         (100, false),
     ] {
         let of = layers([whole[..length].to_vec()]);
-        let read = look(&of.layers, &Budget::default());
+        let read = looked(&of.layers, &Budget::default());
         assert_eq!(read.is_ok(), is_whole, "{length} bytes: {read:?}");
     }
 }
@@ -250,7 +258,7 @@ fn devices_hold_their_place_and_what_is_unknown_is_refused() {
 #[test]
 fn bombs_end_at_their_budget() {
     let reason = |bytes: Vec<u8>, budget: &Budget| {
-        look(&layers([bytes]).layers, budget).unwrap_err().reason()
+        looked(&layers([bytes]).layers, budget).unwrap_err().reason()
     };
     let small = Budget { unpacked: 1 << 20, ..Budget::default() };
     let zeros = Tar::default().file("x", &vec![0; 2 << 20]).end();
@@ -278,20 +286,106 @@ fn bombs_end_at_their_budget() {
     assert_eq!(reason(window.to_vec(), &Budget::default()), "bad-layer");
 }
 
+/// Bytes again and again, without end.
+struct Endless {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        for byte in buffer.iter_mut() {
+            *byte = self.bytes[self.at];
+            self.at = (self.at + 1) % self.bytes.len();
+        }
+        Ok(buffer.len())
+    }
+}
+
+#[test]
+fn what_unpacks_to_nothing_for_ever_ends_with_its_time() {
+    let budget = Budget { unpack_time: Duration::from_millis(50), ..Budget::default() };
+    // An empty frame: no checksum, a window of 2 MiB, one last raw block of no bytes.
+    let frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58, 0x01, 0x00, 0x00];
+    let skipped = vec![0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0];
+    for bytes in [gzip(b""), frame, skipped] {
+        let ledger = Ledger::open(&budget, &Stop::default());
+        let mut of = unpacked(Endless { bytes, at: 0 }, &ledger).unwrap();
+        assert!(of.read(&mut [0; 10]).is_err());
+        assert_eq!(ledger.check().unwrap_err().reason(), "too-large");
+    }
+    let (budget, stop) = (Budget::default(), Stop::default());
+    let ledger = Ledger::open(&budget, &stop);
+    let mut of = unpacked(Endless { bytes: vec![0], at: 0 }, &ledger).unwrap();
+    stop.stop();
+    assert!(io::copy(&mut of, &mut io::sink()).is_err());
+    assert_eq!(ledger.check().unwrap_err().reason(), "stopped");
+}
+
+#[test]
+fn one_images_time_is_for_all_that_is_done_with_its_layers() {
+    let of = layers([Tar::default().file("a", MODULE).end()]);
+    let budget = Budget { unpack_time: Duration::from_millis(50), ..Budget::default() };
+    let mut ledger = Ledger::open(&budget, &Stop::default());
+    std::thread::sleep(Duration::from_millis(60));
+    let taken = take(&of.layers, &[At { layer: 0, entry: 0 }], of.folder.path(), &mut ledger);
+    assert_eq!(taken.unwrap_err().reason(), "too-large");
+}
+
+#[test]
+fn links_make_no_path_longer_than_a_path_may_be() {
+    // Each link leads 8 names of 100 bytes further; forty of them would make 32,000 bytes.
+    let far = format!("{}/", "d".repeat(99)).repeat(8);
+    let budget = Budget { path_bytes: 4096, path_depth: 1000, ..Budget::default() };
+    let mut tree = Tree::new(&budget);
+    let mut apply = |path: &str, kind: Kind| {
+        let member = Member { path: path.into(), kind, offset: 0 };
+        tree.apply(&member, At { layer: 0, entry: 0 }, true)
+    };
+    let mut made = 0;
+    let refused = (0..20).find_map(|at| {
+        let from = if at == 0 { String::new() } else { format!("s{}/", at - 1) };
+        made = at;
+        apply(&format!("{from}{far}x"), Kind::File(1))
+            .and_then(|()| apply(&format!("s{at}"), Kind::Symlink(format!("{from}{far}").into())))
+            .err()
+    });
+    assert_eq!((refused.unwrap().reason(), made), ("unsafe-path", 5));
+    let longest = tree.files().unwrap().iter().map(|(path, _)| path.as_os_str().len()).max();
+    assert_eq!(longest, Some(5 * 800 + 1));
+}
+
+#[test]
+fn the_paths_of_files_are_listed_within_the_budget_for_names() {
+    let budget = Budget { names: 1000, ..Budget::default() };
+    let mut tree = Tree::new(&budget);
+    let mut apply = |path: String| {
+        let member = Member { path: path.into(), kind: Kind::File(1), offset: 0 };
+        tree.apply(&member, At { layer: 0, entry: 0 }, true)
+    };
+    // Names of 310 bytes, paths of 3,060.
+    for at in 0..10 {
+        apply(format!("{}/{}/{at}", "a".repeat(150), "b".repeat(150))).unwrap();
+    }
+    assert_eq!(tree.files().unwrap_err().reason(), "too-large");
+    let modules = tree.modules().unwrap();
+    assert_eq!((modules.count, modules.first.0.ends_with("0")), (10, true));
+}
+
 #[test]
 fn half_an_archive_is_none() {
     let whole = gzip(&Tar::default().file("x", &[7; 4000]).end());
     let half = whole[..whole.len() / 2].to_vec();
-    assert_eq!(look(&layers([half]).layers, &Budget::default()).unwrap_err().reason(), "bad-layer");
+    assert_eq!(looked(&layers([half]).layers, &Budget::default()).unwrap_err().reason(), "bad-layer");
     let junk = layers([vec![b'x'; 2048]]);
-    assert_eq!(look(&junk.layers, &Budget::default()).unwrap_err().reason(), "bad-layer");
+    assert_eq!(looked(&junk.layers, &Budget::default()).unwrap_err().reason(), "bad-layer");
 }
 
 #[test]
 fn a_layer_that_unpacks_to_something_else_is_refused() {
     let mut of = layers([Tar::default().file("x", b"").end()]);
     of.layers[0].unpacked = Some(dhow_core::digest::Digest::from_bytes([1; 32]));
-    assert_eq!(look(&of.layers, &Budget::default()).unwrap_err().reason(), "wrong-digest");
+    assert_eq!(looked(&of.layers, &Budget::default()).unwrap_err().reason(), "wrong-digest");
 }
 
 /// A layer's entry in the naive model.
@@ -372,7 +466,7 @@ fn laid(layers: &[Vec<Act>]) -> Option<Vec<PathBuf>> {
             tree.apply(&Member { path, kind, offset: 0 }, At { layer, entry }, false).ok()?;
         }
     }
-    Some(tree.files(|_| true).into_iter().map(|(path, _)| path).collect())
+    Some(tree.files().unwrap().into_iter().map(|(path, _)| path).collect())
 }
 
 proptest! {
@@ -394,7 +488,7 @@ proptest! {
         let plain = Tar::default().file("x", &bytes).end();
         let cut = plain.len() - bytes.len() / 2;
         let of = layers([plain[..cut].to_vec()]);
-        if let Ok(tree) = look(&of.layers, &Budget::default()) {
+        if let Ok(tree) = looked(&of.layers, &Budget::default()) {
             prop_assert!(paths(&tree).len() <= 1);
         }
     }

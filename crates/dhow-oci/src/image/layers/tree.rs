@@ -2,7 +2,8 @@
 //! (OCI image specification 1.1, `layer.md`); links are followed inside of it, as a process sees
 //! them that has it as its root.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque, btree_map};
+use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -67,15 +68,30 @@ struct Node {
 pub struct Tree {
     root: Node,
     depth: usize,
+    /// Bytes of a path, with its links followed.
+    length: usize,
+    /// Bytes of the paths that [`Tree::files`] may give together.
+    listed: usize,
     left: Left,
 }
 
+/// The modules in a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Modules {
+    /// The first, by path.
+    pub first: (PathBuf, File),
+    /// How many there are.
+    pub count: usize,
+}
+
 impl Tree {
-    /// An empty one, within `budget`'s depth.
+    /// An empty one, within `budget`'s depth and lengths.
     pub fn new(budget: &Budget) -> Self {
         Self {
             root: Node { what: What::Folder(BTreeMap::new()), layer: 0 },
             depth: budget.path_depth,
+            length: budget.path_bytes,
+            listed: budget.names,
             left: Left {
                 nodes: budget.entries,
                 text: budget.names,
@@ -123,22 +139,64 @@ impl Tree {
         }
     }
 
-    /// The files that `wanted` is true of with their paths, by path.
-    pub fn files(&self, wanted: impl Fn(&File) -> bool) -> Vec<(PathBuf, File)> {
-        let mut files = Vec::new();
-        let mut folders = vec![(PathBuf::new(), &self.root)];
-        while let Some((path, node)) = folders.pop() {
-            let What::Folder(children) = &node.what else { continue };
-            for (name, child) in children {
-                match &child.what {
-                    What::File(file) if wanted(file) => files.push((path.join(name), *file)),
-                    What::Folder(_) => folders.push((path.join(name), child)),
-                    What::File(_) | What::Symlink(_) | What::Special => {}
-                }
+    /// The longest path that leads anywhere, bytes.
+    pub fn longest_path(&self) -> usize {
+        self.length
+    }
+
+    /// Its files with their paths, by path.
+    ///
+    /// # Errors
+    /// [`PullError::TooLarge`] when the paths together have more bytes than all names may have: a
+    /// name is held once, but it is in the path of everything below it.
+    pub fn files(&self) -> Result<Vec<(PathBuf, File)>, PullError> {
+        let (mut files, mut left) = (Vec::new(), self.listed);
+        self.each::<PullError>(|path, file| {
+            left = left.checked_sub(path.as_os_str().len()).ok_or_else(|| {
+                over("the paths of its files together", format!("{} bytes", self.listed))
+            })?;
+            files.push((path.to_owned(), file));
+            Ok(())
+        })?;
+        Ok(files)
+    }
+
+    /// Its modules; `None` where it has none.
+    pub fn modules(&self) -> Option<Modules> {
+        let mut modules: Option<Modules> = None;
+        let Ok(()) = self.each::<Infallible>(|path, file| {
+            match &mut modules {
+                _ if !file.wasm => {}
+                Some(modules) => modules.count += 1,
+                None => modules = Some(Modules { first: (path.to_owned(), file), count: 1 }),
             }
+            Ok(())
+        });
+        modules
+    }
+
+    /// Gives each file with its path to `hear`, by path. No more than one path is held at a time.
+    fn each<E>(&self, mut hear: impl FnMut(&Path, File) -> Result<(), E>) -> Result<(), E> {
+        let mut path = PathBuf::new();
+        let mut folders: Vec<_> = children(&self.root).into_iter().collect();
+        while let Some(ahead) = folders.last_mut() {
+            let Some((name, node)) = ahead.next() else {
+                folders.pop();
+                path.pop();
+                continue;
+            };
+            path.push(name);
+            match &node.what {
+                What::Folder(within) => {
+                    folders.push(within.iter());
+                    continue;
+                }
+                What::File(file) => hear(&path, *file)?,
+                What::Symlink(_) | What::Special => {}
+            }
+            path.pop();
         }
-        files.sort_by(|(a, _), (b, _)| a.cmp(b));
-        files
+        Ok(())
     }
 
     /// Removes what lower layers have under a whiteout's name. What this layer wrote stays, before
@@ -190,6 +248,14 @@ impl Tree {
     ) -> Result<&mut BTreeMap<OsString, Node>, PullError> {
         let bytes = path.as_os_str().as_bytes();
         let place = self.resolve(parent, Follow::Making).map_err(|why| refused(bytes, why))?;
+        // Links may have made it longer than it is written.
+        let names = place.iter().map(|name| name.len() + 1).sum::<usize>();
+        if names + path.file_name().map_or(0, OsStr::len) > self.length {
+            return Err(refused(bytes, "it is too long"));
+        }
+        if place.len() >= self.depth {
+            return Err(refused(bytes, "it is too deep"));
+        }
         let mut made = (0, 0);
         let mut children = match &mut self.root.what {
             What::Folder(children) => children,
@@ -226,16 +292,17 @@ impl Tree {
     fn resolve(&self, path: &Path, follow: Follow) -> Result<Vec<OsString>, &'static str> {
         let mut ahead: VecDeque<Component<'_>> = path.components().collect();
         let mut done: Vec<(&OsStr, Option<&Node>)> = Vec::new();
-        let mut links = 0;
+        let (mut links, mut length) = (0, 0);
         while let Some(component) = ahead.pop_front() {
             let name = match component {
                 Component::Normal(name) => name,
                 Component::ParentDir => {
-                    done.pop();
+                    length -= done.pop().map_or(0, |(name, _)| name.len() + 1);
                     continue;
                 }
                 Component::RootDir => {
                     done.clear();
+                    length = 0;
                     continue;
                 }
                 Component::CurDir | Component::Prefix(_) => continue,
@@ -253,10 +320,17 @@ impl Tree {
                     }
                 }
                 None if follow != Follow::Making => return Err("it is not there"),
-                _ => done.push((name, next)),
+                _ => {
+                    length += name.len() + 1;
+                    done.push((name, next));
+                }
             }
             if done.len() > self.depth {
                 return Err("it is too deep");
+            }
+            // Each name is counted with a slash, the last too.
+            if length > self.length + 1 {
+                return Err("it is too long");
             }
         }
         Ok(done.into_iter().map(|(name, _)| name.to_owned()).collect())
@@ -285,7 +359,6 @@ struct Left {
 
 impl Left {
     fn take(&mut self, nodes: u64, text: usize) -> Result<(), PullError> {
-        let over = |what: &str, most: String| PullError::TooLarge { what: what.to_owned(), most };
         let (most_nodes, most_text) = self.budget;
         self.nodes = self.nodes.checked_sub(nodes).ok_or_else(|| {
             over("the number of files and folders in its layers", most_nodes.to_string())
@@ -295,6 +368,17 @@ impl Left {
             .checked_sub(text)
             .ok_or_else(|| over("the names in its layers", format!("{most_text} bytes")))?;
         Ok(())
+    }
+}
+
+fn over(what: &str, most: String) -> PullError {
+    PullError::TooLarge { what: what.to_owned(), most }
+}
+
+fn children(node: &Node) -> Option<btree_map::Iter<'_, OsString, Node>> {
+    match &node.what {
+        What::Folder(children) => Some(children.iter()),
+        _ => None,
     }
 }
 

@@ -47,7 +47,7 @@ pub enum Source {
 }
 
 /// Where in which registry.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ImageSource {
     /// `HOST/PATH:TAG`, as people write it. What is recorded ends with `@` and the digest of the
     /// manifest that the tag led to.
@@ -55,6 +55,9 @@ pub struct ImageSource {
     /// Secrets of the function's namespace with credentials for the registry, in the order in
     /// which they are tried; those of the server come after them.
     pub pull_secrets: Vec<Label>,
+    /// The module's path in an image of files, and arguments before every other, in the place of
+    /// what the image itself starts. Empty: the image's own.
+    pub command: Vec<String>,
 }
 
 /// The part of a function that a call depends on, except the code.
@@ -128,12 +131,17 @@ pub struct Deployed {
 }
 
 impl Template {
-    /// Adds what an image says about its module where nothing else was said: its arguments where
-    /// there are none, and variables of other names, before those that are there. Kubernetes' rule.
-    pub fn complete(&mut self, args: Vec<String>, env: Vec<(String, String)>) {
-        if self.args.is_empty() {
-            self.args = args;
-        }
+    /// Adds what an image says about its module: the words of its entry point before everything
+    /// else; and where nothing else was said, its arguments, and variables of other names, before
+    /// those that are there. Kubernetes' rule.
+    pub fn complete(
+        &mut self,
+        mut words: Vec<String>,
+        args: Vec<String>,
+        env: Vec<(String, String)>,
+    ) {
+        words.extend(if self.args.is_empty() { args } else { std::mem::take(&mut self.args) });
+        self.args = words;
         let is_said = |name: &str| self.env.iter().any(|(said, _)| said == name);
         let mut all: Vec<_> = env.into_iter().filter(|(name, _)| !is_said(name)).collect();
         all.append(&mut self.env);

@@ -291,7 +291,8 @@ pub struct Transfer {
 /// An image whose module is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulled {
-    /// What was pulled, pinned to the manifest's digest.
+    /// What was pulled, pinned to the manifest's digest. Where there are `words`, its command is
+    /// the module alone, so that what is recorded with the whole of the arguments means the same.
     pub image: ImageSource,
     /// What it was, such as `docker-image` or `wasm-artifact`.
     pub format: &'static str,
@@ -299,7 +300,9 @@ pub struct Pulled {
     pub blob: Digest,
     /// The module's file name.
     pub program: String,
-    /// Arguments that the image gives its module, after its own name.
+    /// Arguments of the image's entry point, or of the command in its place, before every other.
+    pub words: Vec<String>,
+    /// Arguments that the image gives after them, where nobody else gives any.
     pub args: Vec<String>,
     /// Variables of the image; names are unique.
     pub env: Vec<(String, String)>,

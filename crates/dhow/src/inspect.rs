@@ -19,6 +19,10 @@ pub struct Args {
     /// How to print what was found
     #[arg(long, short, value_enum, default_value_t)]
     output: Format,
+    /// The module within the image, and further words that its arguments begin with, instead of what
+    /// the image itself starts; may be repeated
+    #[arg(long = "command", value_name = "WORD", allow_hyphen_values = true)]
+    command: Vec<String>,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -30,7 +34,7 @@ pub struct Args {
 pub fn run(args: &Args, output: &mut Output) -> Result<(), CommandError> {
     let runtime = crate::run::runtime()?;
     let place = Place::of(&args.source)?;
-    let fetched = runtime.block_on(fetch(&place, &args.registry, output))?;
+    let fetched = runtime.block_on(fetch(&place, &args.command, &args.registry, output))?;
     let image = fetched.as_ref().map(|Fetched { pulled, reference, .. }| (pulled, reference));
     let module = match (&place, &fetched) {
         (Place::Module(path), _) => Some(path.as_path()),

@@ -24,6 +24,10 @@ pub struct Args {
     /// Write over a file that is there
     #[arg(long, short)]
     force: bool,
+    /// The module within the image, and further words that its arguments begin with, instead of what
+    /// the image itself starts; may be repeated
+    #[arg(long = "command", value_name = "WORD", allow_hyphen_values = true)]
+    command: Vec<String>,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -34,7 +38,7 @@ pub struct Args {
 /// When the image can't be had, is no module's, or the file can't be written.
 pub fn run(args: &Args, output: &mut Output) -> Result<(), CommandError> {
     let place = Place::of(&args.image)?;
-    let fetched = crate::run::runtime()?.block_on(fetch(&place, &args.registry, output))?;
+    let fetched = crate::run::runtime()?.block_on(fetch(&place, &args.command, &args.registry, output))?;
     let fetched = fetched.ok_or_else(|| {
         CommandError::usage(format!("`{}` is a module already, and no image", args.image))
     })?;

@@ -61,6 +61,10 @@ pub struct Args {
     /// How much CPU time it may use
     #[arg(long, default_value = "10s", value_parser = |text: &str| parse_duration(text))]
     cpu_time: std::time::Duration,
+    /// The module within the image, and further words that its arguments begin with, instead of what
+    /// the image itself starts; may be repeated
+    #[arg(long = "command", value_name = "WORD", allow_hyphen_values = true)]
+    command: Vec<String>,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -102,7 +106,7 @@ pub(crate) fn runtime() -> Result<Runtime, CommandError> {
 
 async fn source(args: &Args, output: &mut Output) -> Result<Source, CommandError> {
     let place = Place::of(&args.source)?;
-    let Some(fetched) = fetch(&place, &args.registry, output).await? else {
+    let Some(fetched) = fetch(&place, &args.command, &args.registry, output).await? else {
         let path = PathBuf::from(&args.source);
         let program = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         return Ok(Source { path, program, run: Run::default(), _fetched: None });
@@ -136,7 +140,7 @@ fn revision(args: &Args, source: Source, local: &Local) -> Result<Revision, Comm
         })?;
         template.env.push((name.to_owned(), value.to_owned()));
     }
-    template.complete(source.run.args, source.run.env);
+    template.complete(source.run.words, source.run.args, source.run.env);
     let program = source.program;
     let function = FunctionName::parse("run").map_err(|e| CommandError::failure(e.to_string()))?;
     Ok(Revision {

@@ -37,7 +37,7 @@ const SPEC: Known = Known {
     unsupported: &["secrets", "mounts", "network", "triggers", "scale"],
 };
 const SOURCE: Known =
-    Known { fields: &["path", "blob", "program", "image", "pullSecrets"], unsupported: &[] };
+    Known { fields: &["path", "blob", "program", "image", "pullSecrets", "command"], unsupported: &[] };
 /// The ways in which a source says where the code is; one of them holds.
 const PLACES: [&str; 3] = ["path", "blob", "image"];
 /// Bytes of an image's reference.
@@ -157,6 +157,7 @@ fn check_texts(metadata: &Object<'_>, field: &str, problems: &mut Vec<FieldError
 fn source(said: &Object<'_>, problems: &mut Vec<FieldError>) -> Option<Source> {
     let program = said.parsed("program", program, problems);
     let pull_secrets = pull_secrets(said, problems);
+    let command = command(said, problems);
     let mut places = PLACES.into_iter().filter(|place| said.get(place).is_some());
     let place = places.next();
     if let (Some(first), Some(second)) = (place, places.next()) {
@@ -168,9 +169,10 @@ fn source(said: &Object<'_>, problems: &mut Vec<FieldError>) -> Option<Source> {
         let message = "stands beside `blob` only; files and images have their names already";
         problems.push(FieldError::new(said.at("program"), message));
     }
-    if said.get("pullSecrets").is_some() && place != Some("image") {
-        let message = "stands beside `image` only";
-        problems.push(FieldError::new(said.at("pullSecrets"), message));
+    for field in ["pullSecrets", "command"] {
+        if said.get(field).is_some() && place != Some("image") {
+            problems.push(FieldError::new(said.at(field), "stands beside `image` only"));
+        }
     }
     match place {
         Some("path") => said.parsed("path", path, problems).map(Source::Path),
@@ -179,7 +181,7 @@ fn source(said: &Object<'_>, problems: &mut Vec<FieldError>) -> Option<Source> {
         }
         Some(_) => said
             .parsed("image", image, problems)
-            .map(|reference| Source::Image(ImageSource { reference, pull_secrets })),
+            .map(|reference| Source::Image(ImageSource { reference, pull_secrets, command })),
         None => {
             let message = "is missing; it is the file of a module, beside the manifest, or say \
                            `image` with a reference";
@@ -199,6 +201,28 @@ fn image(text: &str) -> Result<String, &'static str> {
         }
         _ => Ok(text.to_owned()),
     }
+}
+
+/// The module within an image, and its first arguments.
+fn command(said: &Object<'_>, problems: &mut Vec<FieldError>) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut bytes = 0;
+    for (path, value) in said.list("command", problems) {
+        let Some(word) = fields::text(&path, value, problems) else { continue };
+        bytes += word.len() + 1;
+        if word.contains('\0') {
+            problems.push(FieldError::new(path, "has a NUL in it"));
+        }
+        words.push(word.to_owned());
+    }
+    if bytes > ARGS_AND_ENV {
+        let message = format!("has {bytes} bytes; at most {ARGS_AND_ENV}");
+        problems.push(FieldError::new(said.at("command"), message));
+    }
+    if words.first().is_some_and(String::is_empty) {
+        problems.push(FieldError::new(said.at("command"), "begins with the module's path"));
+    }
+    words
 }
 
 fn pull_secrets(said: &Object<'_>, problems: &mut Vec<FieldError>) -> Vec<Label> {

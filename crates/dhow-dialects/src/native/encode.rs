@@ -62,10 +62,13 @@ fn source(source: &Source) -> Value {
         Source::Blob { digest, program: Some(program) } => {
             json!({"blob": digest.to_string(), "program": program})
         }
-        Source::Image(ImageSource { reference, pull_secrets }) => {
+        Source::Image(ImageSource { reference, pull_secrets, command }) => {
             let mut written = json!({"image": reference});
             if !pull_secrets.is_empty() {
                 written["pullSecrets"] = pull_secrets.iter().map(Label::as_str).collect();
+            }
+            if !command.is_empty() {
+                written["command"] = json!(command);
             }
             written
         }

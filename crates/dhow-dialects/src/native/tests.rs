@@ -241,15 +241,20 @@ fn what_this_version_does_not_run_is_refused_by_name() {
 #[test]
 fn an_image_is_a_source_of_its_own() {
     let source = |text: &str| GOOD.replace("path: a.wasm", text);
-    let text = source("image: registry.example/a:v1, pullSecrets: [one, two]");
+    let text =
+        source("image: registry.example/a:v1, pullSecrets: [one, two], command: [/b.wasm, -v]");
     let read = parse_documents(&text).unwrap().remove(0);
     let pull_secrets = ["one", "two"].map(|name| name.parse().unwrap()).to_vec();
     let reference = "registry.example/a:v1".to_owned();
-    assert_eq!(read.source, Source::Image(ImageSource { reference, pull_secrets }));
+    let command = ["/b.wasm", "-v"].map(str::to_owned).to_vec();
+    assert_eq!(read.source, Source::Image(ImageSource { reference, pull_secrets, command }));
     for (text, path, part) in [
         ("image: a, path: b", "spec.source.image", "has both `path` and `image`"),
         ("image: a, program: b", "spec.source.program", "beside `blob` only"),
         ("path: a, pullSecrets: [b]", "spec.source.pullSecrets", "beside `image` only"),
+        ("path: a, command: [b]", "spec.source.command", "beside `image` only"),
+        ("image: a, command: ['']", "spec.source.command", "begins with the module's path"),
+        ("image: a, command: [b, \"a\\0b\"]", "spec.source.command[1]", "NUL"),
         ("image: a, pullSecrets: [B]", "spec.source.pullSecrets[0]", "not allowed"),
         ("image: 'a b'", "spec.source.image", "has a blank"),
         ("image: ''", "spec.source.image", "is empty"),
@@ -428,12 +433,15 @@ fn any_source() -> impl Strategy<Value = Source> {
         (any::<[u8; 32]>(), prop::option::of("[^/\0]{1,20}")).prop_map(|(bytes, program)| {
             Source::Blob { digest: Digest::from_bytes(bytes), program }
         }),
-        ("[a-z:/@.]{1,20}", prop::collection::vec("[a-z]{1,5}", 0..3)).prop_map(
-            |(reference, secrets)| {
+        (
+            "[a-z:/@.]{1,20}",
+            prop::collection::vec("[a-z]{1,5}", 0..3),
+            prop::collection::vec("[^\0]{1,5}", 0..3),
+        )
+            .prop_map(|(reference, secrets, command)| {
                 let pull_secrets = secrets.iter().map(|name| name.parse().unwrap()).collect();
-                Source::Image(ImageSource { reference, pull_secrets })
-            }
-        ),
+                Source::Image(ImageSource { reference, pull_secrets, command })
+            }),
     ]
 }
 

@@ -122,12 +122,12 @@ async fn code(admin: &Admin, mut function: Function) -> Result<Code, ApiError> {
         }
         Source::Image(image) => {
             let pulled = admin.images.pull(&function.name.namespace, image, &|_| {}).await?;
-            let Pulled { image, format: _, blob, program, args, env, warnings } = pulled;
+            let Pulled { image, format: _, blob, program, words, args, env, warnings } = pulled;
             for warning in warnings {
                 tracing::info!(function = %function.name, image = image.reference, "{warning}");
             }
             function.source = Source::Image(image);
-            function.template.complete(args, env);
+            function.template.complete(words, args, env);
             check_words(&function.template)?;
             Ok(Code { function, digest: blob, program })
         }

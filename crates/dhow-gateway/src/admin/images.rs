@@ -32,6 +32,8 @@ struct Wanted {
     reference: String,
     #[serde(default)]
     pull_secrets: Vec<String>,
+    #[serde(default)]
+    command: Vec<String>,
 }
 
 pub(super) fn route() -> MethodRouter<Admin> {
@@ -57,11 +59,11 @@ async fn pull(
 }
 
 fn read(body: &[u8]) -> Result<ImageSource, ApiError> {
-    let Wanted { reference, pull_secrets } = serde_json::from_slice(body)
+    let Wanted { reference, pull_secrets, command } = serde_json::from_slice(body)
         .map_err(|error| ApiError::invalid(format!("the request is not valid: {error}"), vec![]))?;
     let pull_secrets = pull_secrets.iter().map(|text| path::label("pullSecrets", text));
     let pull_secrets = pull_secrets.collect::<Result<_, _>>()?;
-    Ok(ImageSource { reference, pull_secrets })
+    Ok(ImageSource { reference, pull_secrets, command })
 }
 
 async fn tell_all(

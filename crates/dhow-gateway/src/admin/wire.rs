@@ -573,8 +573,9 @@ impl Artifact {
     }
 
     pub(super) fn of_image(artifact: ports::Artifact, pulled: Pulled) -> Self {
-        let Pulled { image, format, blob: _, program, args, env, warnings: _ } = pulled;
+        let Pulled { image, format, blob: _, program, words, args, env, warnings: _ } = pulled;
         let env = env.into_iter().map(|(name, value)| Variable { name, value }).collect();
+        let args = [words, args].concat();
         let image = Image { reference: image.reference, format, args, env };
         Self { image: Some(image), ..Self::new(artifact, Some(program)) }
     }

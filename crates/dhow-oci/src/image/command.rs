@@ -10,16 +10,6 @@ use super::error::PullError;
 use super::layers::tree::{File, Found, Modules, Tree};
 use super::pulled::Run;
 
-/// What a user says over the image, as Kubernetes has it: a command replaces the entry point and
-/// the image's arguments, arguments replace the image's.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Override {
-    /// Instead of `ENTRYPOINT`. `["/"]` is a placeholder and says nothing.
-    pub command: Option<Vec<String>>,
-    /// Instead of `CMD`.
-    pub args: Option<Vec<String>>,
-}
-
 /// The file of an image that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chosen {
@@ -33,25 +23,45 @@ pub struct Chosen {
     pub warnings: Vec<String>,
 }
 
-/// What is started, the program first; empty where nothing is said.
-pub fn line(start: &Start, over: &Override) -> Vec<String> {
+/// What is started, by where it was said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Line {
+    program: String,
+    /// Of the entry point, or of the command in its place.
+    words: Vec<String>,
+    /// Of `CMD`.
+    args: Vec<String>,
+}
+
+/// What is started; `None` where nothing is said. As Kubernetes has it, a command replaces the entry
+/// point and the image's arguments.
+fn line(start: &Start, command: &[String]) -> Option<Line> {
     // Kubernetes demands a command of images that have none; Spin's users write this one.
-    let command =
-        over.command.as_ref().filter(|command| command[..] != ["/"] && !command.is_empty());
-    let (first, rest) = match (command, &over.args) {
-        (Some(command), args) => (Some(command), args.as_ref()),
-        (None, Some(args)) => (start.entrypoint.as_ref(), Some(args)),
-        (None, None) => (start.entrypoint.as_ref(), start.cmd.as_ref()),
-    };
-    first.into_iter().chain(rest).flatten().cloned().collect()
+    let command = Some(command).filter(|command| *command != ["/"]);
+    let entrypoint = start.entrypoint.as_deref();
+    let cmd = start.cmd.as_deref();
+    let (words, args) = [(command, None), (entrypoint, cmd), (None, cmd)]
+        .into_iter()
+        .find(|(words, args)| !words.or(*args).unwrap_or_default().is_empty())?;
+    let (words, args) = (words.unwrap_or_default(), args.unwrap_or_default());
+    match words.split_first() {
+        Some((program, words)) => {
+            Some(Line { program: program.clone(), words: words.to_vec(), args: args.to_vec() })
+        }
+        None => args.split_first().map(|(program, args)| Line {
+            program: program.clone(),
+            words: Vec::new(),
+            args: args.to_vec(),
+        }),
+    }
 }
 
 /// How a module is started that is a layer of its own: the program's name says no more than which
 /// export is meant.
-pub fn run_layer(start: &Start, over: &Override) -> Run {
-    let mut words = line(start, over).into_iter();
-    let export = words.next().and_then(|program| export(&program).1.map(str::to_owned));
-    run(start, words.collect(), export)
+pub fn run_layer(start: &Start, command: &[String]) -> Run {
+    let line = line(start, command).unwrap_or_default();
+    let export = export(&line.program).1.map(str::to_owned);
+    run(start, line, export)
 }
 
 /// Chooses the module among an image's files.
@@ -59,28 +69,29 @@ pub fn run_layer(start: &Start, over: &Override) -> Run {
 /// # Errors
 /// [`PullError::NotWasm`] when what it starts is another kind of program, or no file is a module.
 /// [`PullError::NoEntry`] when there are modules and none is named.
-pub fn choose(tree: &Tree, start: &Start, over: &Override) -> Result<Chosen, PullError> {
+pub fn choose(tree: &Tree, start: &Start, command: &[String]) -> Result<Chosen, PullError> {
     let modules = tree
         .modules()
         .ok_or_else(|| PullError::NotWasm("no file in it is a module".to_owned()))?;
-    let words = line(start, over);
-    let Some((program, args)) = words.split_first() else {
+    let Some(line) = line(start, command) else {
         let warning = "the image names no entry point; its only module runs";
-        return only(modules, run(start, Vec::new(), None), warning, "it names no entry point");
+        return only(modules, start, Vec::new(), None, warning, "it names no entry point");
     };
-    match named(tree, start, program) {
-        Some((path, Found::File(file), export)) if file.wasm => Ok(Chosen {
-            path,
-            file,
-            run: run(start, args.to_vec(), export.map(str::to_owned)),
-            warnings: Vec::new(),
-        }),
-        Some((_, Found::File(_), _)) if shell_text(&words).is_none() => Err(PullError::NotWasm(
-            format!("it starts `{}`, which is no module", printable(program)),
+    match named(tree, start, &line.program) {
+        Some((path, Found::File(file), export)) if file.wasm => {
+            let export = export.map(str::to_owned);
+            let run = run(start, Line { program: rooted(&path), ..line }, export);
+            Ok(Chosen { path, file, run, warnings: Vec::new() })
+        }
+        Some((_, Found::File(_), _)) if shell_text(&line).is_none() => Err(PullError::NotWasm(
+            format!("it starts `{}`, which is no module", printable(&line.program)),
         )),
-        there => match shell_text(&words) {
+        there => match shell_text(&line) {
             Some(text) => through_shell(tree, start, modules, text, there.is_some()),
-            None => Err(PullError::NoEntry(format!("there is no file `{}`", printable(program)))),
+            None => {
+                let program = printable(&line.program);
+                Err(PullError::NoEntry(format!("there is no file `{program}`")))
+            }
         },
     }
 }
@@ -104,9 +115,9 @@ fn through_shell(
         return Err(PullError::NotWasm("it starts a shell".to_owned()));
     }
     let plain = named.is_some() && !rest.contains(|c: char| "\"'`\\$&|;<>()*?[]{}~#=!".contains(c));
-    let (args, warning) = if plain {
-        let args = rest.split_ascii_whitespace().map(str::to_owned).collect();
-        (args, "the entry point is in shell form; the image's only module runs, without a shell")
+    let (words, warning) = if plain {
+        let words = rest.split_ascii_whitespace().map(str::to_owned).collect();
+        (words, "the entry point is in shell form; the image's only module runs, without a shell")
     } else {
         (
             Vec::new(),
@@ -115,12 +126,14 @@ fn through_shell(
         )
     };
     let export = named.flatten().map(str::to_owned);
-    only(modules, run(start, args, export), warning, "its entry point is in shell form")
+    only(modules, start, words, export, warning, "its entry point is in shell form")
 }
 
 fn only(
     modules: Modules,
-    run: Run,
+    start: &Start,
+    words: Vec<String>,
+    export: Option<String>,
     warning: &str,
     why: &str,
 ) -> Result<Chosen, PullError> {
@@ -128,16 +141,25 @@ fn only(
         return Err(PullError::NoEntry(format!("{why} and it has {} modules", modules.count)));
     }
     let (path, file) = modules.first;
+    let run = run(start, Line { program: rooted(&path), words, args: Vec::new() }, export);
     Ok(Chosen { path, file, run, warnings: vec![warning.to_owned()] })
 }
 
-fn run(start: &Start, args: Vec<String>, export: Option<String>) -> Run {
+fn run(start: &Start, line: Line, export: Option<String>) -> Run {
+    let Line { program, words, args } = line;
     Run {
+        program,
+        words,
         args,
         env: start.environment(),
         working_dir: start.working_dir.clone().filter(|folder| !folder.is_empty()),
         export,
     }
+}
+
+/// The path from the root, as a command would name it.
+fn rooted(path: &Path) -> String {
+    Path::new("/").join(path).to_string_lossy().into_owned()
 }
 
 /// `path#function`, as runwasi has it. A command's own function is what is called anyway.
@@ -162,13 +184,10 @@ fn named<'p>(
     program_at(tree, start, path).map(|(path, found)| (path, found, export))
 }
 
-fn shell_text(words: &[String]) -> Option<&str> {
-    match words {
-        [shell, flag, text, ..] if matches!(shell.as_str(), "/bin/sh" | "sh") && flag == "-c" => {
-            Some(text)
-        }
-        _ => None,
-    }
+fn shell_text(line: &Line) -> Option<&str> {
+    let mut rest = line.words.iter().chain(&line.args);
+    let is_shell = matches!(line.program.as_str(), "/bin/sh" | "sh");
+    (is_shell && rest.next()? == "-c").then(|| rest.next().map(String::as_str))?
 }
 
 /// What `program` leads to: from the working folder, from the root, then on the `PATH`.
@@ -207,81 +226,90 @@ mod tests {
         tree
     }
 
+    fn list(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.to_owned()).collect()
+    }
+
     fn words(words: &[&str]) -> Option<Vec<String>> {
-        Some(words.iter().map(|&word| word.to_owned()).collect())
+        Some(list(words))
     }
 
     fn start(entrypoint: &[&str], cmd: &[&str]) -> Start {
         Start { entrypoint: words(entrypoint), cmd: words(cmd), ..Start::default() }
     }
 
-    fn chosen(paths: &[&str], start: &Start, over: &Override) -> Result<Chosen, &'static str> {
-        choose(&tree(paths), start, over).map_err(|error| error.reason())
+    fn chosen(paths: &[&str], start: &Start, command: &[&str]) -> Result<Chosen, &'static str> {
+        choose(&tree(paths), start, &list(command)).map_err(|error| error.reason())
     }
 
     #[test]
     fn the_entry_point_names_the_module_its_arguments_and_its_export() {
         let image = ["app/a.wasm", "app/b.wasm"];
-        let found = chosen(&image, &start(&["/app/b.wasm#go", "x"], &["y"]), &Override::default());
+        let found = chosen(&image, &start(&["/app/b.wasm#go", "x"], &["y"]), &[]);
         let found = found.unwrap();
         assert_eq!(found.path, Path::new("/app/b.wasm"));
-        assert_eq!(found.run.args, ["x", "y"]);
+        assert_eq!(found.run.program, "/app/b.wasm");
+        assert_eq!((found.run.words, found.run.args), (list(&["x"]), list(&["y"])));
         assert_eq!(found.run.export.as_deref(), Some("go"));
         assert_eq!(found.warnings, [""; 0]);
         let mut relative = start(&[], &["./a.wasm"]);
         relative.working_dir = Some("/app".to_owned());
-        assert_eq!(chosen(&image, &relative, &Override::default()).unwrap().file.at.entry, 0);
+        assert_eq!(chosen(&image, &relative, &[]).unwrap().file.at.entry, 0);
         let mut on_path = start(&["a.wasm"], &[]);
         on_path.env = words(&["PATH=/bin:/app"]);
-        assert_eq!(chosen(&image, &on_path, &Override::default()).unwrap().file.at.entry, 0);
+        assert_eq!(chosen(&image, &on_path, &[]).unwrap().file.at.entry, 0);
     }
 
     #[test]
-    fn a_command_replaces_both_and_arguments_the_second() {
+    fn a_command_replaces_both_and_chooses_among_several() {
         let image = ["a.wasm", "b.wasm"];
-        let own = start(&["/a.wasm"], &["x"]);
-        let command = Override { command: words(&["/b.wasm"]), args: None };
-        let found = chosen(&image, &own, &command).unwrap();
-        assert_eq!((found.file.at.entry, found.run.args), (1, vec![]));
-        let args = Override { command: None, args: words(&["y"]) };
-        let found = chosen(&image, &own, &args).unwrap();
-        assert_eq!((found.file.at.entry, found.run.args), (0, vec!["y".to_owned()]));
-        let placeholder = Override { command: words(&["/"]), args: None };
-        assert_eq!(chosen(&image, &own, &placeholder).unwrap().run.args, ["x"]);
+        let own = start(&["/a.wasm", "w"], &["x"]);
+        let told = |own: &Start, command: &[&str]| {
+            let found = chosen(&image, own, command).unwrap();
+            (found.file.at.entry, found.run.words, found.run.args)
+        };
+        assert_eq!(told(&own, &[]), (0, list(&["w"]), list(&["x"])));
+        assert_eq!(told(&own, &["/"]), (0, list(&["w"]), list(&["x"])));
+        assert_eq!(told(&own, &["/b.wasm"]), (1, vec![], vec![]));
+        assert_eq!(told(&own, &["b.wasm", "v"]), (1, list(&["v"]), vec![]));
+        assert_eq!(told(&start(&[], &["/b.wasm", "x"]), &[]), (1, vec![], list(&["x"])));
+        assert_eq!(chosen(&image, &Start::default(), &[]), Err("no-entry"));
+        assert_eq!(told(&Start::default(), &["/b.wasm"]), (1, vec![], vec![]));
+        // What was chosen is named so that it is chosen again.
+        let again = chosen(&image, &own, &[]).unwrap().run.program;
+        assert_eq!(told(&own, &[&again]), (0, vec![], vec![]));
     }
 
     #[test]
     fn the_only_module_runs_where_the_shell_form_or_nothing_is_written() {
-        let none = Override::default();
         let mangled = start(&["/bin/sh", "-c", "/app.wasm one two"], &[]);
-        let found = chosen(&["app.wasm", "data"], &mangled, &none).unwrap();
-        assert_eq!((found.run.args.len(), found.warnings.len()), (2, 1));
+        let found = chosen(&["app.wasm", "data"], &mangled, &[]).unwrap();
+        assert_eq!((found.run.words.len(), found.warnings.len()), (2, 1));
+        assert_eq!(found.run.program, "/app.wasm");
         let quoted = start(&["/bin/sh", "-c", "/app.wasm \"$X\""], &[]);
-        let found = chosen(&["app.wasm"], &quoted, &none).unwrap();
-        assert_eq!((found.run.args.len(), found.warnings.len()), (0, 1));
-        let found = chosen(&["app.wasm", "bin/sh"], &mangled, &none).unwrap();
+        let found = chosen(&["app.wasm"], &quoted, &[]).unwrap();
+        assert_eq!((found.run.words.len(), found.warnings.len()), (0, 1));
+        let found = chosen(&["app.wasm", "bin/sh"], &mangled, &[]).unwrap();
         assert_eq!(found.path, Path::new("app.wasm"));
-        assert_eq!(chosen(&["a.wasm", "b.wasm"], &mangled, &none), Err("no-entry"));
-        assert_eq!(chosen(&["app.wasm"], &Start::default(), &none).unwrap().warnings.len(), 1);
-        assert_eq!(chosen(&["a.wasm", "b.wasm"], &Start::default(), &none), Err("no-entry"));
+        assert_eq!(chosen(&["a.wasm", "b.wasm"], &mangled, &[]), Err("no-entry"));
+        assert_eq!(chosen(&["app.wasm"], &Start::default(), &[]).unwrap().warnings.len(), 1);
+        assert_eq!(chosen(&["a.wasm", "b.wasm"], &Start::default(), &[]), Err("no-entry"));
     }
 
     #[test]
     fn a_program_of_another_kind_is_no_module_though_one_lies_beside_it() {
-        let none = Override::default();
         let node = start(&["/usr/bin/node", "x.js"], &[]);
-        assert_eq!(chosen(&["usr/bin/node", "lib/x.wasm"], &node, &none), Err("not-wasm"));
-        assert_eq!(chosen(&["lib/x.wasm"], &node, &none), Err("no-entry"));
-        assert_eq!(chosen(&["usr/bin/node"], &node, &none), Err("not-wasm"));
+        assert_eq!(chosen(&["usr/bin/node", "lib/x.wasm"], &node, &[]), Err("not-wasm"));
+        assert_eq!(chosen(&["lib/x.wasm"], &node, &[]), Err("no-entry"));
+        assert_eq!(chosen(&["usr/bin/node"], &node, &[]), Err("not-wasm"));
         let shell = start(&["/bin/sh", "-c", "exec node"], &[]);
-        assert_eq!(chosen(&["bin/sh", "lib/x.wasm"], &shell, &none), Err("not-wasm"));
+        assert_eq!(chosen(&["bin/sh", "lib/x.wasm"], &shell, &[]), Err("not-wasm"));
     }
 
     #[test]
     fn a_hash_is_a_files_own_where_there_is_such_a_file() {
-        let none = Override::default();
         let export = |paths: &[&str], program: &str| {
-            chosen(paths, &start(&[program], &[]), &none).unwrap().run.export
+            chosen(paths, &start(&[program], &[]), &[]).unwrap().run.export
         };
         assert_eq!(export(&["a.wasm"], "/a.wasm#go").as_deref(), Some("go"));
         for default in ["/a.wasm#_start", "/a.wasm#", "/a.wasm"] {
@@ -289,15 +317,13 @@ mod tests {
         }
         assert_eq!(export(&["a#b.wasm"], "/a#b.wasm"), None);
         let mangled = start(&["/bin/sh", "-c", "/a#b.wasm one"], &[]);
-        assert_eq!(chosen(&["a#b.wasm"], &mangled, &none).unwrap().run.export, None);
-        let over = Override { command: words(&["/app.wasm#_start"]), args: None };
-        assert_eq!(run_layer(&Start::default(), &over).export, None);
+        assert_eq!(chosen(&["a#b.wasm"], &mangled, &[]).unwrap().run.export, None);
+        assert_eq!(run_layer(&Start::default(), &list(&["/app.wasm#_start"])).export, None);
     }
 
     #[test]
     fn a_module_that_is_a_layer_takes_arguments_and_an_export() {
-        let over = Override { command: words(&["/app.wasm#go", "x"]), args: None };
-        let run = run_layer(&Start::default(), &over);
-        assert_eq!((run.export.as_deref(), run.args), (Some("go"), vec!["x".to_owned()]));
+        let run = run_layer(&Start::default(), &list(&["/app.wasm#go", "x"]));
+        assert_eq!((run.export.as_deref(), run.words), (Some("go"), list(&["x"])));
     }
 }

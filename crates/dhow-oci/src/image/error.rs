@@ -134,7 +134,7 @@ impl PullError {
             Self::UnsafePath { .. } => "build the image again with paths inside of it alone",
             Self::NotWasm(_) => "name an image whose entry point is a WebAssembly module",
             Self::NoEntry(_) => {
-                "set ENTRYPOINT [\"/path/of.wasm\"], or name the module as the command"
+                "set ENTRYPOINT [\"/path/of.wasm\"], or name the module with --command /path/of.wasm"
             }
             Self::NoPlatform(_) => "build it for wasi/wasm, or name one entry by its digest",
             Self::Unsupported(_) => {

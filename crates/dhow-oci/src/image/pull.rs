@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 
 use super::budget::{Budget, MOST_CONFIG_BYTES, MOST_INDEX_DEPTH};
 use super::classify::{Classified, Parts, classify};
-use super::command::{self, Override};
+use super::command;
 use super::config::ImageConfig;
 use super::descriptor::Descriptor;
 use super::error::PullError;
@@ -36,8 +36,8 @@ pub struct Ask {
     pub staging: PathBuf,
     /// What it may cost.
     pub budget: Budget,
-    /// What runs, where the image shall not say.
-    pub over: Override,
+    /// The module and its first arguments, where the image shall not say; else empty.
+    pub command: Vec<String>,
     /// The architecture of Linux images, [`platform::machine`] for this one's.
     pub machine: String,
     /// Hears of every blob's bytes.
@@ -154,7 +154,7 @@ async fn module(
     Ok(Contents {
         modules: vec![Module { name: file_name(title), file }],
         files: Vec::new(),
-        entry: Entry::Module(command::run_layer(&start, &ask.over)),
+        entry: Entry::Module(command::run_layer(&start, &ask.command)),
         warnings: Vec::new(),
     })
 }
@@ -201,7 +201,7 @@ fn from_rootfs(
     if tree.find(std::path::Path::new("/spin.toml")).is_some() {
         return spin_files(layers, ask, &tree, &mut ledger);
     }
-    let chosen = command::choose(&tree, start, &ask.over)?;
+    let chosen = command::choose(&tree, start, &ask.command)?;
     within_module(chosen.file.size, &ask.budget)?;
     let mut taken = rootfs::take(layers, &[chosen.file.at], &ask.staging, &mut ledger)?;
     let name = file_name(chosen.path.to_str());

@@ -63,7 +63,12 @@ pub enum Entry {
 /// How a module is started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Run {
-    /// Arguments, after its own name.
+    /// What was started, as a command names it: the module's path in an image of files, or the
+    /// word that stood for it. Empty where nothing was said.
+    pub program: String,
+    /// Arguments of the entry point, or of the command in its place, before every other.
+    pub words: Vec<String>,
+    /// Arguments after them, where a user gives none.
     pub args: Vec<String>,
     /// Environment variables; names are unique.
     pub env: Vec<(String, String)>,

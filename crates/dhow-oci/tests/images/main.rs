@@ -13,7 +13,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dhow_oci::image::budget::Budget;
-use dhow_oci::image::command::Override;
 use dhow_oci::image::error::PullError;
 use dhow_oci::image::pull::{Ask, pull};
 use dhow_oci::image::pulled::{Entry, Pulled, Run};
@@ -26,7 +25,7 @@ fn ask(staging: &Path) -> Ask {
     Ask {
         staging: staging.to_owned(),
         budget: Budget::default(),
-        over: Override::default(),
+        command: Vec::new(),
         machine: "amd64".to_owned(),
         hear: Arc::new(|_, _| {}),
         hold: Arc::new(()),

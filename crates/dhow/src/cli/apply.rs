@@ -284,7 +284,7 @@ fn open_modules(
         if modules.contains_key(&path) {
             continue;
         }
-        match Place::of_path(&path).and_then(|place| Module::at(&place, output)) {
+        match Place::of_path(&path).and_then(|place| Module::at(&place, &[], output)) {
             Ok(module) => drop(modules.insert(path, module)),
             Err(error) => problems.push(FieldError::new(
                 format!("{}: {}: spec.source.path", one.manifest, one.function.name),

@@ -325,6 +325,7 @@ impl Client {
         let wanted = json!({
             "reference": image.reference,
             "pullSecrets": image.pull_secrets.iter().map(Label::as_str).collect::<Vec<_>>(),
+            "command": image.command,
         });
         let answer = self.send(
             http::Request::post(self.url(&format!("/api/v1/namespaces/{namespace}/images")))

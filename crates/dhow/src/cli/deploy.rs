@@ -27,6 +27,10 @@ pub struct Args {
     /// A secret of the namespace with credentials for the image's registry; may be repeated
     #[arg(long = "pull-secret", value_name = "NAME")]
     pub pull_secrets: Vec<String>,
+    /// The module within an image, and further words that its arguments begin with, instead of what
+    /// the image itself starts; may be repeated
+    #[arg(long = "command", value_name = "WORD", allow_hyphen_values = true)]
+    pub command: Vec<String>,
     /// How the module is called: auto, http, command [default: auto]
     #[arg(long)]
     pub abi: Option<String>,
@@ -81,7 +85,7 @@ pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), 
     let client = Client::new(settings);
     match function.source {
         Source::Image(_) => upload::pull(&mut function, &client, output)?,
-        _ => Module::at(&place, output)?.upload(&client, output)?.give(&mut function),
+        _ => Module::at(&place, &args.command, output)?.upload(&client, output)?.give(&mut function),
     }
     upload::put_in_force(&function, &client, output)
 }
@@ -103,6 +107,10 @@ fn manifest(args: &Args, place: &Place, name: &FunctionName) -> Result<Value, Co
     };
     if !args.pull_secrets.is_empty() {
         source["pullSecrets"] = json!(args.pull_secrets);
+    }
+    // Of an image that is here, this command takes the module out itself.
+    if !args.command.is_empty() && !matches!(place, Place::Layout(..) | Place::Archive(..)) {
+        source["command"] = json!(args.command);
     }
     spec.insert("source".to_owned(), source);
     let mut say = |field: &str, value: Value| spec.insert(field.to_owned(), value);
@@ -146,7 +154,8 @@ fn env(variable: &str) -> Result<Value, CommandError> {
 
 /// Names what was typed where the manifest has a field.
 fn by_flag(problem: FieldError) -> FieldError {
-    const FLAGS: [(&str, &str); 15] = [
+    const FLAGS: [(&str, &str); 16] = [
+        ("spec.source.command", "--command"),
         ("spec.source.pullSecrets", "--pull-secret"),
         ("spec.source", "SOURCE"),
         ("spec.abi", "--abi"),
@@ -221,8 +230,17 @@ mod tests {
         let function = typed("hello ghcr.io/me/hello:v1 --pull-secret one --pull-secret two");
         let pull_secrets = ["one", "two"].map(|name| name.parse().unwrap()).to_vec();
         let reference = "ghcr.io/me/hello:v1".to_owned();
-        let image = Source::Image(ImageSource { reference, pull_secrets });
+        let image = ImageSource { reference, pull_secrets, command: vec![] };
+        assert_eq!(function.unwrap().source, Source::Image(image.clone()));
+        let function = typed(
+            "hello ghcr.io/me/hello:v1 --pull-secret one --pull-secret two --command /b.wasm \
+             --command -v",
+        );
+        let command = ["/b.wasm", "-v"].map(str::to_owned).to_vec();
+        let image = Source::Image(ImageSource { command, ..image });
         assert_eq!(function.unwrap().source, image);
+        let error = typed("hello a.wasm --command /b.wasm").unwrap_err();
+        assert!(error.details[0].starts_with("--command: "), "{error:?}");
         let error = typed("hello a.wasm --pull-secret one").unwrap_err();
         assert!(error.details[0].starts_with("--pull-secret: "), "{error:?}");
     }

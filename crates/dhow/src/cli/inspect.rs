@@ -79,7 +79,7 @@ fn image_value(image: &Pulled, reference: Option<&Reference>) -> Value {
     });
     if let Entry::Module(run) = &image.entry {
         let variable = |(name, value): &(String, String)| json!({"name": name, "value": value});
-        value["args"] = json!(run.args);
+        value["args"] = json!([&run.words[..], &run.args].concat());
         value["env"] = run.env.iter().map(variable).collect();
     }
     value
@@ -91,7 +91,8 @@ fn image_facts(image: &Pulled, reference: Option<&Reference>) -> Vec<(&'static s
     facts.extend(reference.map(|reference| ("From", reference.to_string())));
     facts.extend(image.modules.iter().map(|module| ("Module", module.name.clone())));
     if let Entry::Module(run) = &image.entry {
-        facts.extend(run.args.iter().map(|arg| ("Argument", arg.clone())));
+        let args = run.words.iter().chain(&run.args);
+        facts.extend(args.map(|arg| ("Argument", arg.clone())));
         facts.extend(run.env.iter().map(|(name, value)| ("Env", format!("{name}={value}"))));
     }
     facts.extend(image.labels.iter().map(|(name, value)| ("Label", format!("{name}={value}"))));

@@ -42,13 +42,18 @@ pub(super) struct Taken {
 }
 
 impl Module {
-    /// The module at `place`; out of an image, where that is one.
-    pub(super) fn at(place: &Place, output: &mut Output) -> Result<Self, CommandError> {
+    /// The module at `place`; out of an image, where that is one, and by `command`, where that says
+    /// which.
+    pub(super) fn at(
+        place: &Place,
+        command: &[String],
+        output: &mut Output,
+    ) -> Result<Self, CommandError> {
         if let Place::Module(path) = place {
             return Self::open(path);
         }
         let local = RegistryArgs::default();
-        let fetched = crate::run::runtime()?.block_on(fetch(place, &local, output))?;
+        let fetched = crate::run::runtime()?.block_on(fetch(place, command, &local, output))?;
         let fetched = fetched.ok_or_else(|| CommandError::failure("there is no image"))?;
         let (module, run) =
             module_of(&fetched.pulled).map_err(|error| pull_failure("the image", &error))?;
@@ -93,8 +98,8 @@ impl Taken {
     /// Makes the module the function's code; what its image says holds where nothing else is said.
     pub(super) fn give(self, function: &mut Function) {
         function.source = Source::Blob { digest: self.digest, program: Some(self.program) };
-        if let Some(Run { args, env, .. }) = self.run {
-            function.template.complete(args, env);
+        if let Some(Run { words, args, env, .. }) = self.run {
+            function.template.complete(words, args, env);
         }
     }
 }
@@ -111,9 +116,8 @@ pub(super) fn pull(
     let events = client.pull(&function.name.namespace, image)?;
     let artifact = outcome(&reference, &reference, events, output)?;
     if let Some(pulled) = artifact.image {
-        let pull_secrets = image.pull_secrets.clone();
-        let reference = pulled.reference;
-        function.source = Source::Image(ImageSource { reference, pull_secrets });
+        let pinned = ImageSource { reference: pulled.reference, ..image.clone() };
+        function.source = Source::Image(pinned);
     }
     Ok(())
 }

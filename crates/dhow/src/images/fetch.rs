@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use dhow_oci::archive::Archive;
 use dhow_oci::image::budget::Budget;
-use dhow_oci::image::command::Override;
 use dhow_oci::image::platform;
 use dhow_oci::image::pull::{Ask, pull};
 use dhow_oci::image::pulled::Pulled;
@@ -32,12 +31,14 @@ pub(crate) struct Fetched {
     _folder: TempDir,
 }
 
-/// Fetches what is at `place`; none where that is a module and no image.
+/// Fetches what is at `place`; none where that is a module and no image. `command` says what runs,
+/// where the image shall not.
 ///
 /// # Errors
 /// When it can't be had, or is refused.
 pub(crate) async fn fetch(
     place: &Place,
+    command: &[String],
     registry: &RegistryArgs,
     output: &mut Output,
 ) -> Result<Option<Fetched>, CommandError> {
@@ -61,7 +62,7 @@ pub(crate) async fn fetch(
             (reference.to_string(), Some(reference), Box::new(session))
         }
     };
-    let pulled = with_bar(&shown, source.as_ref(), &folder, output).await?;
+    let pulled = with_bar(&shown, source.as_ref(), command, &folder, output).await?;
     let reference =
         reference.map(|reference| reference.pinned(pulled.index.unwrap_or(pulled.manifest)));
     Ok(Some(Fetched { pulled, reference, _folder: folder }))
@@ -88,6 +89,7 @@ pub(crate) async fn session(
 async fn with_bar(
     shown: &str,
     source: &dyn Source,
+    command: &[String],
     folder: &TempDir,
     output: &mut Output,
 ) -> Result<Pulled, CommandError> {
@@ -95,7 +97,7 @@ async fn with_bar(
     let ask = Ask {
         staging: folder.path().to_owned(),
         budget: Budget::default(),
-        over: Override::default(),
+        command: command.to_vec(),
         machine: platform::machine().to_owned(),
         // Nobody listens once the pull has ended.
         hear: Arc::new(move |blob, received| {

@@ -18,7 +18,6 @@ use dhow_core::ports::{
 use dhow_core::secret::{DOCKER_CONFIG_JSON, DOCKER_CONFIG_KEY, SecretName};
 use dhow_oci::credentials::{Credential, DockerConfig, Keychain};
 use dhow_oci::image::budget::Budget;
-use dhow_oci::image::command::Override;
 use dhow_oci::image::error::PullError;
 use dhow_oci::image::incoming::Hear;
 use dhow_oci::image::platform;
@@ -68,6 +67,8 @@ pub struct ServerImages {
 struct Known {
     since: Instant,
     namespace: Label,
+    /// The command that was asked for.
+    command: Vec<String>,
     pulled: Pulled,
 }
 
@@ -143,7 +144,7 @@ impl ServerImages {
             .registry
             .session(&reference, credential)
             .map_err(|error| refused(PullError::Registry(error)))?;
-        let ask = self.ask(folder.clone(), Arc::clone(&hold));
+        let ask = self.ask(folder.clone(), image, Arc::clone(&hold));
         let pulled = match heard(&session, ask, progress).await.map_err(refused) {
             Ok(found) => self.keep(&reference, image, found).await,
             Err(refusal) => Err(refusal),
@@ -157,15 +158,20 @@ impl ServerImages {
             removed.map_err(|error| refused(disk("what was pulled can't be removed", error)))?;
         }
         let pulled = pulled?;
-        self.remember(namespace, &pulled);
+        self.remember(namespace, image, &pulled);
         Ok(pulled)
     }
 
-    fn ask(&self, staging: PathBuf, hold: Arc<dyn Any + Send + Sync>) -> Ask {
+    fn ask(
+        &self,
+        staging: PathBuf,
+        image: &ImageSource,
+        hold: Arc<dyn Any + Send + Sync>,
+    ) -> Ask {
         Ask {
             staging,
             budget: Budget { module: self.most, ..Budget::default() },
-            over: Override::default(),
+            command: image.command.clone(),
             machine: platform::machine().to_owned(),
             hear: Arc::new(|_, _| {}),
             hold,
@@ -183,11 +189,16 @@ impl ServerImages {
         let (module, run) = module_of(&found).map_err(|error| refusal(&shown, &error))?;
         let blob = self.store(&module.file.path).await.map_err(|error| unkept(&shown, &error))?;
         let pinned = reference.pinned(found.index.unwrap_or(found.manifest));
+        let command = match run.words.is_empty() {
+            true => image.command.clone(),
+            false => vec![run.program.clone()],
+        };
         Ok(Pulled {
-            image: ImageSource { reference: pinned.to_string(), ..image.clone() },
+            image: ImageSource { reference: pinned.to_string(), command, ..image.clone() },
             format: found.format.name(),
             blob,
             program: module.name.clone(),
+            words: run.words.clone(),
             args: run.args.clone(),
             env: run.env.clone(),
             warnings: warnings(&found, run),
@@ -259,19 +270,24 @@ impl ServerImages {
                 && known.namespace == *namespace
                 && known.pulled.image.reference == pinned
                 && known.pulled.image.pull_secrets == image.pull_secrets
+                && known.command == image.command
         })?;
         self.uploads.claim(&found.pulled.blob).ok()?;
         Some(found.pulled.clone())
     }
 
-    fn remember(&self, namespace: &Label, pulled: &Pulled) {
+    fn remember(&self, namespace: &Label, asked: &ImageSource, pulled: &Pulled) {
         let mut known = self.known.lock();
-        known.retain(|one| one.since.elapsed() < KNOWN_FOR && one.pulled.image != pulled.image);
+        known.retain(|one| {
+            let is_this = one.pulled.image == pulled.image && one.command == asked.command;
+            one.since.elapsed() < KNOWN_FOR && !is_this
+        });
         if known.len() == MOST_KNOWN {
             known.pop_front();
         }
-        let namespace = namespace.clone();
-        known.push_back(Known { since: Instant::now(), namespace, pulled: pulled.clone() });
+        let (namespace, command) = (namespace.clone(), asked.command.clone());
+        let since = Instant::now();
+        known.push_back(Known { since, namespace, command, pulled: pulled.clone() });
     }
 
     fn turn(&self, folder: &Path) -> Arc<Mutex<()>> {

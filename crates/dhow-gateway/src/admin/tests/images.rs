@@ -13,10 +13,11 @@ const PINNED: &str = "registry.example/a:v1@sha256:\
 fn holds_an_image(rig: &Rig) {
     let blob = rig.module(&[Abi::Command], &[]);
     *rig.images.image.lock() = Some(Pulled {
-        image: ImageSource { reference: PINNED.to_owned(), pull_secrets: vec![] },
+        image: ImageSource { reference: PINNED.to_owned(), ..ImageSource::default() },
         format: "docker-image",
         blob,
         program: "a.wasm".to_owned(),
+        words: vec![],
         args: vec!["serve".to_owned()],
         env: [("A", "image"), ("B", "image")].map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec(),
         warnings: vec!["it is odd".to_owned()],
@@ -36,7 +37,9 @@ fn of_image(name: &str, spec: &Value) -> Value {
 async fn a_pull_tells_of_bytes_warnings_and_the_module() {
     let rig = Rig::new().await;
     holds_an_image(&rig);
-    let wanted = json!({"reference": "registry.example/a:v1", "pullSecrets": ["mine"]});
+    let wanted = json!({
+        "reference": "registry.example/a:v1", "pullSecrets": ["mine"], "command": ["/a.wasm", "x"],
+    });
     let request = rig.request("POST", PATH);
     let lines = Lines::of(rig.send(request, wanted.to_string()).await).all().await;
     let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
@@ -51,7 +54,9 @@ async fn a_pull_tells_of_bytes_warnings_and_the_module() {
     });
     assert_eq!(artifact["image"], image);
     let pull_secrets = vec!["mine".parse().unwrap()];
-    let source = ImageSource { reference: "registry.example/a:v1".to_owned(), pull_secrets };
+    let reference = "registry.example/a:v1".to_owned();
+    let command = vec!["/a.wasm".to_owned(), "x".to_owned()];
+    let source = ImageSource { reference, pull_secrets, command };
     assert_eq!(*rig.images.asked.lock(), [("shop".parse().unwrap(), source)]);
 }
 
@@ -89,6 +94,23 @@ async fn what_an_image_says_holds_where_the_manifest_is_silent() {
     assert_eq!(spec["args"], json!(["-v"]));
     let env = json!([{"name": "A", "value": "image"}, {"name": "B", "value": "mine"}]);
     assert_eq!(spec["env"], env);
+
+    // The entry point's own words stay, and what is recorded means the same once more.
+    {
+        let mut image = rig.images.image.lock();
+        let image = image.as_mut().unwrap();
+        image.words = vec!["--fixed".to_owned()];
+        image.image.command = vec!["/a.wasm".to_owned()];
+    }
+    let (_, words) = rig.put("words", &of_image("words", &json!({"args": ["-v"]}))).await;
+    let manifest = &words["manifest"];
+    assert_eq!(manifest["spec"]["args"], json!(["--fixed", "-v"]));
+    assert_eq!(manifest["spec"]["source"], json!({"image": PINNED, "command": ["/a.wasm"]}));
+    rig.images.image.lock().as_mut().unwrap().words = vec![];
+    let (_, again) = rig.put("words", manifest).await;
+    assert_eq!((&again["manifest"], &again["revision"]), (manifest, &json!(1)));
+    let asked = rig.images.asked.lock().last().unwrap().1.command.clone();
+    assert_eq!(asked, ["/a.wasm"]);
 }
 
 #[tokio::test]

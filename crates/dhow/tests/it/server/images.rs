@@ -190,6 +190,23 @@ fn images_of_other_tools_start_as_they_say() {
     server.ok(&["deploy", "registry", &reference, "--arg", "mine", "--env", "A=mine"]);
     assert_eq!(words(&server, "registry"), ["argv[0]=show.wasm", "argv[1]=mine"]);
 
+    // Of two modules a command says which one runs; the entry point's own words stay.
+    let files = [("a.wasm", dhow_testkit::guest("hello")), ("b.wasm", module)];
+    let two = umoci(&home, "two", &files, &["--config.cmd", "unused"]);
+    let of_two = format!("{}/two:v1", registry.host());
+    let (from, to) = (format!("oci:{two}:v1"), format!("docker://{of_two}"));
+    run("skopeo", "skopeo", &["copy", "--dest-tls-verify=false", &from, &to]);
+    for source in [two.as_str(), &of_two] {
+        assert!(server.fails(&["deploy", "two", source]).contains("--command"));
+        let words_of_two = ["--command", "/b.wasm", "--command", "fixed"];
+        server.ok(&[&["deploy", "two", source][..], &words_of_two].concat());
+        assert_eq!(words(&server, "two"), ["argv[0]=b.wasm", "argv[1]=fixed"]);
+        server.ok(&[&["deploy", "two", source, "--arg", "mine"][..], &words_of_two].concat());
+        let expected = ["argv[0]=b.wasm", "argv[1]=fixed", "argv[2]=mine"];
+        assert_eq!(words(&server, "two"), expected);
+    }
+    assert!(home.ok(&["run", &of_two, "--command", "/b.wasm"]).contains("argv[0]=b.wasm"));
+
     // A manifest says the same.
     let manifest = home.path("f.yaml");
     let text = format!(

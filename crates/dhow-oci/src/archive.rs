@@ -131,10 +131,7 @@ fn decompress(
 }
 
 /// Where each file of the archive is. Older `docker save`s link layers that two images share.
-fn files(
-    path: &Path,
-    ledger: &mut Ledger<'_>,
-) -> Result<HashMap<PathBuf, (u64, u64)>, PullError> {
+fn files(path: &Path, ledger: &mut Ledger<'_>) -> Result<HashMap<PathBuf, (u64, u64)>, PullError> {
     let budget = ledger.budget();
     let file = File::open(path).map_err(PullError::io("the archive can't be opened"))?;
     let mut files = HashMap::new();

@@ -38,7 +38,8 @@ pub struct Args {
 /// When the image can't be had, is no module's, or the file can't be written.
 pub fn run(args: &Args, output: &mut Output) -> Result<(), CommandError> {
     let place = Place::of(&args.image)?;
-    let fetched = crate::run::runtime()?.block_on(fetch(&place, &args.command, &args.registry, output))?;
+    let fetched =
+        crate::run::runtime()?.block_on(fetch(&place, &args.command, &args.registry, output))?;
     let fetched = fetched.ok_or_else(|| {
         CommandError::usage(format!("`{}` is a module already, and no image", args.image))
     })?;

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
+use dhow_core::name::Label;
 use dhow_core::ports::Catalog as _;
 use dhow_core::quantity::{parse_bytes, parse_duration};
 use dhow_engine::{Config as EngineConfig, Engine};
@@ -54,7 +55,7 @@ use crate::cli::output::Output;
 use crate::cli::settings::Settings;
 use crate::cli::trust::Trust;
 use crate::cli::{self, apply};
-use crate::images::server::ServerImages;
+use crate::images::server::{Own, ServerImages};
 use crate::images::{self, RegistryArgs};
 use crate::local::this_program;
 use crate::{modules, notify};
@@ -118,6 +119,10 @@ pub struct Args {
     store_size: u64,
     #[command(flatten)]
     registry: RegistryArgs,
+    /// A namespace whose images may be pulled with the server's own credentials (those of Docker's
+    /// and podman's files), where no pull secret has any; may be repeated
+    #[arg(long, value_name = "NAMESPACE", default_value = "default")]
+    registry_credentials_for: Vec<Label>,
     /// Connections at once
     #[arg(long, value_name = "N", default_value = "10000")]
     connections: NonZeroUsize,
@@ -504,9 +509,11 @@ fn server_images(
     blobs: &Arc<BlobStore>,
 ) -> Result<ServerImages, CommandError> {
     let (secrets, uploads) = (catalog.clone(), blobs.clone());
-    let (registry, keychain) = (args.registry.registry()?, images::keychain());
+    let registry = args.registry.registry()?;
+    let namespaces = args.registry_credentials_for.clone();
+    let own = Own { keychain: images::keychain(), namespaces };
     let staging = data.join("pulling");
-    ServerImages::open(registry, keychain, secrets, uploads, staging.clone(), args.module_size)
+    ServerImages::open(registry, own, secrets, uploads, staging.clone(), args.module_size)
         .map_err(|error| failure(format!("{} can't be made: {error}", staging.display())))
 }
 

@@ -36,8 +36,10 @@ const SPEC: Known = Known {
     ],
     unsupported: &["secrets", "mounts", "network", "triggers", "scale"],
 };
-const SOURCE: Known =
-    Known { fields: &["path", "blob", "program", "image", "pullSecrets", "command"], unsupported: &[] };
+const SOURCE: Known = Known {
+    fields: &["path", "blob", "program", "image", "pullSecrets", "command"],
+    unsupported: &[],
+};
 /// The ways in which a source says where the code is; one of them holds.
 const PLACES: [&str; 3] = ["path", "blob", "image"];
 /// Bytes of an image's reference.

@@ -70,9 +70,8 @@ pub fn run_layer(start: &Start, command: &[String]) -> Run {
 /// [`PullError::NotWasm`] when what it starts is another kind of program, or no file is a module.
 /// [`PullError::NoEntry`] when there are modules and none is named.
 pub fn choose(tree: &Tree, start: &Start, command: &[String]) -> Result<Chosen, PullError> {
-    let modules = tree
-        .modules()
-        .ok_or_else(|| PullError::NotWasm("no file in it is a module".to_owned()))?;
+    let modules =
+        tree.modules().ok_or_else(|| PullError::NotWasm("no file in it is a module".to_owned()))?;
     let Some(line) = line(start, command) else {
         let warning = "the image names no entry point; its only module runs";
         return only(modules, start, Vec::new(), None, warning, "it names no entry point");

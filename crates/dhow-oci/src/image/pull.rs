@@ -280,10 +280,8 @@ async fn spin_application(
         unpacked: None,
     });
     let bundles = bundles.collect::<Vec<_>>();
-    stoppable(ask, move |ask, stop| {
-        gather(application, &locked, held, &bundles, &named, ask, stop)
-    })
-    .await
+    stoppable(ask, move |ask, stop| gather(application, &locked, held, &bundles, &named, ask, stop))
+        .await
 }
 
 /// Finds each content of the application among blobs, bundles and the application's own text.

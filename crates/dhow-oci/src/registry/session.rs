@@ -14,8 +14,8 @@ use url::Url;
 
 use super::challenge;
 use super::failure::{Again, Failure, refusal};
-use super::token::{Access, Shown, meet};
 use super::redirect::same_origin;
+use super::token::{Access, Shown, meet};
 use super::transport::{Outgoing, Transport, authority};
 use super::wait::backoff;
 use super::{Registry, RegistryError};
@@ -236,9 +236,8 @@ impl Session {
     async fn show(&self, request: &Outgoing, shown: Option<&Shown>) -> Result<Response, Failure> {
         // An upload may go on at another host than the registry's, which is told nothing.
         let base = self.base().await?;
-        let header: Option<&HeaderValue> = shown
-            .map(|shown| &shown.header)
-            .filter(|_| same_origin(base, &request.address));
+        let header: Option<&HeaderValue> =
+            shown.map(|shown| &shown.header).filter(|_| same_origin(base, &request.address));
         self.transport.exchange(request, header).await
     }
 

@@ -85,7 +85,9 @@ pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), 
     let client = Client::new(settings);
     match function.source {
         Source::Image(_) => upload::pull(&mut function, &client, output)?,
-        _ => Module::at(&place, &args.command, output)?.upload(&client, output)?.give(&mut function),
+        _ => {
+            Module::at(&place, &args.command, output)?.upload(&client, output)?.give(&mut function)
+        }
     }
     upload::put_in_force(&function, &client, output)
 }

@@ -3,7 +3,9 @@
 
 pub(crate) mod fetch;
 pub(crate) mod place;
+mod places;
 pub mod server;
+mod staging;
 pub(crate) mod unpack;
 
 use std::path::PathBuf;

@@ -1,11 +1,11 @@
 //! The server's pulls: credentials from secrets and from Docker's files, modules into the store.
 
 use std::any::Any;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -28,20 +28,23 @@ use dhow_oci::registry::Registry;
 use futures_util::{StreamExt as _, stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
-use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
+use super::places::Places;
+use super::staging::{Left, Staging, make_private};
 use super::{module_of, refusal, warnings};
 
 /// Images that are pulled at once; each may need its whole budget of the disk.
 const AT_ONCE: usize = 4;
+/// Of them for one namespace.
+const AT_ONCE_EACH: usize = 3;
+/// How long a pull waits for others, of the same image or of all places.
+const WAIT_FOR: Duration = Duration::from_secs(120);
 /// How long, and of how many images, it is known what a digest led to: from the request that tells
 /// of the pull to the one that deploys.
 const KNOWN_FOR: Duration = Duration::from_secs(600);
 const MOST_KNOWN: usize = 64;
-/// How long the parts of a pull that broke off wait for the next.
-const PARTS_LIVE: Duration = Duration::from_secs(24 * 3600);
 /// Why a pull ends that the next may go on with.
 const PASSING: [&str; 5] =
     ["registry-unreachable", "rate-limited", "registry-refused", "bad-registry", "timeout"];
@@ -51,17 +54,30 @@ const CHUNK: usize = 256 << 10;
 /// Pulls into one data folder.
 pub struct ServerImages {
     registry: Registry,
-    keychain: Option<Keychain>,
+    own: Own,
     secrets: Arc<dyn Secrets>,
     uploads: Arc<dyn Uploads>,
-    /// What is on its way: a folder for each reference.
-    staging: PathBuf,
+    staging: Staging,
     /// The most bytes of a module.
     most: u64,
-    places: Arc<Semaphore>,
-    /// Held by the pull of a folder.
-    turns: parking_lot::Mutex<HashMap<PathBuf, Weak<Mutex<()>>>>,
+    places: Places,
     known: parking_lot::Mutex<VecDeque<Known>>,
+}
+
+/// The server's own credentials, and whom they serve.
+#[derive(Debug)]
+pub struct Own {
+    /// Those of the files that this process' user has.
+    pub keychain: Option<Keychain>,
+    /// The namespaces whose pulls may be made with them. Whoever may deploy there can have what
+    /// they open.
+    pub namespaces: Vec<Label>,
+}
+
+impl Own {
+    fn serve(&self, namespace: &Label) -> Option<&Keychain> {
+        self.keychain.as_ref().filter(|_| self.namespaces.contains(namespace))
+    }
 }
 
 struct Known {
@@ -79,22 +95,20 @@ impl ServerImages {
     /// When the folder can't be made.
     pub fn open(
         registry: Registry,
-        keychain: Option<Keychain>,
+        own: Own,
         secrets: Arc<dyn Secrets>,
         uploads: Arc<dyn Uploads>,
         staging: PathBuf,
         most: u64,
     ) -> io::Result<Self> {
-        make_private(&staging)?;
         Ok(Self {
             registry,
-            keychain,
+            own,
             secrets,
             uploads,
-            staging,
+            staging: Staging::open(staging, Left::default())?,
             most,
-            places: Arc::new(Semaphore::new(AT_ONCE)),
-            turns: parking_lot::Mutex::default(),
+            places: Places::new(AT_ONCE, AT_ONCE_EACH),
             known: parking_lot::Mutex::default(),
         })
     }
@@ -104,16 +118,7 @@ impl ServerImages {
     /// # Errors
     /// When the system refuses.
     pub fn collect(&self, now: SystemTime) -> io::Result<()> {
-        for entry in fs::read_dir(&self.staging)? {
-            let path = entry?.path();
-            let age = now.duration_since(fs::metadata(&path)?.modified()?).unwrap_or_default();
-            let turn = self.turn(&path);
-            let free = turn.try_lock();
-            if age >= PARTS_LIVE && free.is_ok() {
-                fs::remove_dir_all(&path)?;
-            }
-        }
-        Ok(())
+        self.staging.tidy(now)
     }
 
     async fn pull(
@@ -133,12 +138,14 @@ impl ServerImages {
         let shown = reference.to_string();
         let refused = |error: PullError| refusal(&shown, &error);
         let credential = self.credential(namespace, image, &reference).await?;
-        let folder = self.staging.join(folder_of(namespace, &reference));
-        let turn = self.take_turn(&folder).await;
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        // When the client leaves, the turn and the place are free once the work in the folder has
-        // ended, too.
-        let hold = Arc::new((turn, place));
+        let folder = self.staging.of(namespace, &reference);
+        let hold = tokio::time::timeout(WAIT_FOR, self.hold(namespace, &folder))
+            .await
+            .map_err(|_| busy(&shown))?;
+        // What others left makes room, before there is more.
+        self.staging
+            .tidy(SystemTime::now())
+            .map_err(|error| refused(disk("what broke off can't be removed", error)))?;
         make_private(&folder).map_err(|error| refused(disk("a folder can't be made", error)))?;
         let session = self
             .registry
@@ -153,21 +160,45 @@ impl ServerImages {
         // any more, and a full disk needs the room.
         let is_over =
             pulled.as_ref().err().is_none_or(|refusal| !PASSING.contains(&refusal.reason));
-        if is_over {
-            let removed = fs::remove_dir_all(&folder);
-            removed.map_err(|error| refused(disk("what was pulled can't be removed", error)))?;
+        let removed = if is_over {
+            fs::remove_dir_all(&folder)
+        } else {
+            // Where nothing has come, nothing waits for the next pull.
+            fs::remove_dir(&folder).or_else(|error| match error.kind() {
+                io::ErrorKind::DirectoryNotEmpty => Ok(()),
+                _ => Err(error),
+            })
+        };
+        if let Err(error) = removed {
+            // Whether the module is held does not depend on it, and age removes it later.
+            tracing::warn!(%error, folder = %folder.display(), "what was pulled can't be removed");
         }
-        let pulled = pulled?;
+        let pulled = pulled.map_err(|refusal| self.advised(namespace, refusal))?;
         self.remember(namespace, image, &pulled);
         Ok(pulled)
     }
 
-    fn ask(
-        &self,
-        staging: PathBuf,
-        image: &ImageSource,
-        hold: Arc<dyn Any + Send + Sync>,
-    ) -> Ask {
+    /// The turn of the folder and a place. When a client leaves, they are free once the work in the
+    /// folder has ended, too.
+    async fn hold(&self, namespace: &Label, folder: &Path) -> Arc<dyn Any + Send + Sync> {
+        let turn = self.staging.turn(folder).await;
+        Arc::new((turn, self.places.take(namespace).await))
+    }
+
+    /// Says what to do where the server's own credentials were not tried.
+    fn advised(&self, namespace: &Label, refusal: Refusal) -> Refusal {
+        let is_served = self.own.serve(namespace).is_some() || self.own.keychain.is_none();
+        if refusal.reason != "login-required" || is_served {
+            return refusal;
+        }
+        let hint = format!(
+            "make a pull secret with `dhow secret create NAME --docker-config FILE`; the server's own \
+             credentials serve `{namespace}` only with --registry-credentials-for {namespace}"
+        );
+        Refusal { hint, ..refusal }
+    }
+
+    fn ask(&self, staging: PathBuf, image: &ImageSource, hold: Arc<dyn Any + Send + Sync>) -> Ask {
         Ask {
             staging,
             budget: Budget { module: self.most, ..Budget::default() },
@@ -188,6 +219,11 @@ impl ServerImages {
         let shown = reference.to_string();
         let (module, run) = module_of(&found).map_err(|error| refusal(&shown, &error))?;
         let blob = self.store(&module.file.path).await.map_err(|error| unkept(&shown, &error))?;
+        if blob != module.file.digest {
+            let (expected, found) = (module.file.digest, blob);
+            let what = "the module, as it was stored,".to_owned();
+            return Err(refusal(&shown, &PullError::WrongDigest { what, expected, found }));
+        }
         let pinned = reference.pinned(found.index.unwrap_or(found.manifest));
         let command = match run.words.is_empty() {
             true => image.command.clone(),
@@ -216,7 +252,8 @@ impl ServerImages {
         self.uploads.put(Box::pin(StreamBody::new(chunks.boxed())), self.most).await
     }
 
-    /// The credential of the first pull secret that has one, else of the server's own files.
+    /// The credential of the first pull secret that has one, else of the server's own files, where
+    /// they serve the namespace.
     async fn credential(
         &self,
         namespace: &Label,
@@ -230,7 +267,7 @@ impl ServerImages {
                 return Ok(Some(found.clone()));
             }
         }
-        let Some(keychain) = &self.keychain else { return Ok(None) };
+        let Some(keychain) = self.own.serve(namespace) else { return Ok(None) };
         keychain.credential(reference).await.map_err(|error| Refusal {
             reason: "bad-credentials",
             message: format!("the server's credentials for {reference} can't be read: {error}"),
@@ -289,21 +326,6 @@ impl ServerImages {
         let since = Instant::now();
         known.push_back(Known { since, namespace, command, pulled: pulled.clone() });
     }
-
-    fn turn(&self, folder: &Path) -> Arc<Mutex<()>> {
-        let mut turns = self.turns.lock();
-        turns.retain(|_, turn| turn.strong_count() > 0);
-        let known = turns.get(folder).and_then(Weak::upgrade);
-        known.unwrap_or_else(|| {
-            let turn = Arc::default();
-            turns.insert(folder.to_owned(), Arc::downgrade(&turn));
-            turn
-        })
-    }
-
-    async fn take_turn(&self, folder: &Path) -> OwnedMutexGuard<()> {
-        self.turn(folder).lock_owned().await
-    }
 }
 
 impl Images for ServerImages {
@@ -343,15 +365,15 @@ async fn heard(
     }
 }
 
-/// The name of the folder for an image: pulls of the same one go on where the last broke off.
-fn folder_of(namespace: &Label, reference: &Reference) -> String {
-    let whole = Sha256::digest(format!("{namespace} {reference}"));
-    Digest::from_bytes(whole.into()).hex()[..32].to_owned()
-}
-
-fn make_private(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+fn busy(shown: &str) -> Refusal {
+    Refusal {
+        reason: "busy",
+        message: format!(
+            "{shown} waited {} s for other pulls, of the same image or of all places",
+            WAIT_FOR.as_secs()
+        ),
+        hint: "try again when they have ended".to_owned(),
+    }
 }
 
 fn disk(doing: &str, error: io::Error) -> PullError {

@@ -376,7 +376,10 @@ fn the_paths_of_files_are_listed_within_the_budget_for_names() {
 fn half_an_archive_is_none() {
     let whole = gzip(&Tar::default().file("x", &[7; 4000]).end());
     let half = whole[..whole.len() / 2].to_vec();
-    assert_eq!(looked(&layers([half]).layers, &Budget::default()).unwrap_err().reason(), "bad-layer");
+    assert_eq!(
+        looked(&layers([half]).layers, &Budget::default()).unwrap_err().reason(),
+        "bad-layer"
+    );
     let junk = layers([vec![b'x'; 2048]]);
     assert_eq!(looked(&junk.layers, &Budget::default()).unwrap_err().reason(), "bad-layer");
 }

@@ -50,11 +50,7 @@ pub fn run(args: &Args, output: &mut Output) -> Result<(), CommandError> {
     let (module, run) =
         module_of(&fetched.pulled).map_err(|error| pull_failure(&args.image, &error))?;
     let file = args.file.clone().unwrap_or_else(|| PathBuf::from(&module.name));
-    if !args.force && file.exists() {
-        return Err(CommandError::failure(format!("{} is there already", file.display()))
-            .hint("name another file, or write over it with --force"));
-    }
-    place_whole(&module.file.path, &file)?;
+    place_whole(&module.file.path, &file, args.force)?;
     for warning in warnings(&fetched.pulled, run) {
         output.note(format_args!("warning: {warning}"));
     }
@@ -78,10 +74,14 @@ fn described(pulled: &Pulled, reference: Option<&Reference>) -> String {
     format!("{from} ({})", pulled.format.name())
 }
 
-/// Copies so that `to` is there whole or not at all.
-fn place_whole(from: &Path, to: &Path) -> Result<(), CommandError> {
-    let unwritable = |error: std::io::Error| {
-        CommandError::failure(format!("{} can't be written: {error}", to.display()))
+/// Copies so that `to` is there whole or not at all, and over another file by `force` alone.
+fn place_whole(from: &Path, to: &Path, force: bool) -> Result<(), CommandError> {
+    let unwritable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            CommandError::failure(format!("{} is there already", to.display()))
+                .hint("name another file, or write over it with --force")
+        }
+        _ => CommandError::failure(format!("{} can't be written: {error}", to.display())),
     };
     let folder = match to.parent() {
         Some(folder) if folder != Path::new("") => folder,
@@ -94,6 +94,6 @@ fn place_whole(from: &Path, to: &Path) -> Result<(), CommandError> {
         .map_err(unwritable)?;
     let mut module = fs::File::open(from).map_err(unwritable)?;
     std::io::copy(&mut module, beside.as_file_mut()).map_err(unwritable)?;
-    beside.persist(to).map_err(|error| unwritable(error.error))?;
-    Ok(())
+    let placed = if force { beside.persist(to) } else { beside.persist_noclobber(to) };
+    placed.map(drop).map_err(|error| unwritable(error.error))
 }

@@ -509,7 +509,8 @@ fn server_images(
     blobs: &Arc<BlobStore>,
 ) -> Result<ServerImages, CommandError> {
     let (secrets, uploads) = (catalog.clone(), blobs.clone());
-    let registry = args.registry.registry()?;
+    // References are their authors' own; where a registry sends the server is nobody's here.
+    let registry = args.registry.registry_within(Some(args.calls.egress()))?;
     let namespaces = args.registry_credentials_for.clone();
     let own = Own { keychain: images::keychain(), namespaces };
     let staging = data.join("pulling");

@@ -150,6 +150,13 @@ fn runwasi<'m>(
         warnings.push("layers beside the module's are not read".to_owned());
     }
     let config = ImageConfig::read(config)?;
+    // runwasi takes such a layer for the module only then.
+    if !matches!(config.architecture.as_str(), "" | "wasm") {
+        return Err(PullError::NotWasm(format!(
+            "its layer is a module, but its configuration is for `{}`",
+            printable(&config.architecture)
+        )));
+    }
     Ok(Classified {
         format: Format::Runwasi,
         parts: Parts::Module { layer, config: Some(config) },

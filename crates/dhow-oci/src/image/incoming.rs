@@ -16,7 +16,8 @@ use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use super::descriptor::Descriptor;
 use super::error::PullError;
 
-/// Hears how many bytes of which blob have come, all together.
+/// Hears how many bytes of which blob have come, all together. What is heard first of a blob was
+/// there before.
 pub type Hear = dyn Fn(&Descriptor, u64) + Send + Sync;
 
 /// A blob that is being written. Dropped unfinished, it leaves nothing behind, unless its source
@@ -30,6 +31,8 @@ pub struct Incoming {
     received: u64,
     /// What comes stays for a later pull.
     lasting: bool,
+    /// It was told where this began.
+    told: bool,
     hear: Arc<Hear>,
 }
 
@@ -56,6 +59,7 @@ impl Incoming {
             hash: Sha256::new(),
             received: 0,
             lasting: false,
+            told: false,
             hear,
         })
     }
@@ -83,9 +87,7 @@ impl Incoming {
         self.path = partial.path;
         self.path.disable_cleanup(partial.length > 0);
         (self.hash, self.received, self.lasting) = (partial.hash, partial.length, true);
-        if partial.length > 0 {
-            (self.hear)(&self.blob, self.received);
-        }
+        self.tell_beginning();
         Ok(())
     }
 
@@ -107,11 +109,18 @@ impl Incoming {
             return Err(self.wrong_size(received));
         }
         self.path.disable_cleanup(self.lasting);
+        self.tell_beginning();
         self.file.write_all(bytes).await.map_err(PullError::io("the blob can't be written"))?;
         self.hash.update(bytes);
         self.received = received;
         (self.hear)(&self.blob, received);
         Ok(())
+    }
+
+    fn tell_beginning(&mut self) {
+        if !std::mem::replace(&mut self.told, true) {
+            (self.hear)(&self.blob, self.received);
+        }
     }
 
     /// Waits until what has come is in the file, where a later pull may find it.
@@ -234,6 +243,30 @@ mod tests {
         let path = whole.finish().await.unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"hello");
         assert_eq!(path.file_name().unwrap().to_str().unwrap(), blob(b"hello").digest.hex());
+    }
+
+    #[tokio::test]
+    async fn what_is_heard_first_is_what_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let heard: Arc<std::sync::Mutex<Vec<u64>>> = Arc::default();
+        let blob = blob(b"hello");
+        let partial = folder.path().join(format!(".partial-{}", blob.digest.hex()));
+        for (left, resumes, wanted) in
+            [("", false, [0, 2, 5]), ("", true, [0, 2, 5]), ("hel", true, [3, 4, 5])]
+        {
+            let hear = heard.clone();
+            let hear: Arc<Hear> = Arc::new(move |_, bytes| hear.lock().unwrap().push(bytes));
+            let mut incoming = Incoming::create(&blob, folder.path(), hear).await.unwrap();
+            if resumes {
+                std::fs::write(&partial, left).unwrap();
+                incoming.resume().await.unwrap();
+            }
+            let middle = wanted[1] as usize;
+            incoming.write(&b"hello"[left.len()..middle]).await.unwrap();
+            incoming.write(&b"hello"[middle..]).await.unwrap();
+            incoming.finish().await.unwrap();
+            assert_eq!(std::mem::take(&mut *heard.lock().unwrap()), wanted);
+        }
     }
 
     #[tokio::test]

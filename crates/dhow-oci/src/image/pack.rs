@@ -49,8 +49,6 @@ pub struct Component {
 pub struct Words {
     /// The module's file name; it has no `/`.
     pub name: String,
-    /// RFC 3339; `None`: the beginning of 1970, so that bytes do not depend on the day.
-    pub created: Option<String>,
     /// The manifest's annotations.
     pub annotations: BTreeMap<String, String>,
 }
@@ -69,7 +67,7 @@ pub struct Packed {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct WasmConfig<'c> {
-    created: &'c str,
+    created: &'static str,
     architecture: &'static str,
     os: &'static str,
     layer_digests: Vec<String>,
@@ -96,7 +94,7 @@ pub fn pack(module: Bytes, shape: &Shape, words: &Words) -> Result<Packed, PullE
     }
     let (config, config_type, layer, layer_type) = match shape {
         Shape::WasmArtifact(outside) => {
-            (wasm_config(&module, outside, words)?, media::WASM_CONFIG, module, media::WASM)
+            (wasm_config(&module, outside)?, media::WASM_CONFIG, module, media::WASM)
         }
         Shape::WasmToOci => {
             (b"{}".to_vec(), media::WASM_TO_OCI_CONFIG, module, media::WASM_TO_OCI_LAYER)
@@ -165,9 +163,10 @@ impl Packed {
     }
 }
 
-fn wasm_config(module: &[u8], outside: &Outside, words: &Words) -> Result<Vec<u8>, PullError> {
+fn wasm_config(module: &[u8], outside: &Outside) -> Result<Vec<u8>, PullError> {
     json(&WasmConfig {
-        created: words.created.as_deref().unwrap_or("1970-01-01T00:00:00Z"),
+        // So that bytes do not depend on the day.
+        created: "1970-01-01T00:00:00Z",
         architecture: "wasm",
         os: if outside.component.is_some() { "wasip2" } else { "wasip1" },
         layer_digests: vec![digest(module).to_string()],

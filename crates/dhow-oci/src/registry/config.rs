@@ -4,6 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dhow_core::plan::egress::EgressRule;
+use url::Url;
+
+use super::transport::authority;
 use crate::reference::{canonical_host, is_loopback};
 
 /// How registries are spoken to.
@@ -17,6 +21,10 @@ pub struct RegistryConfig {
     pub certificates: Vec<PathBuf>,
     /// Folders as Docker has them, with HOST\[:PORT\]/*.crt trusted for that registry alone.
     pub host_certificates: Vec<PathBuf>,
+    /// Which addresses a registry may send this client to: by redirects, as token servers, and
+    /// where uploads go on. The registry's own host is free, and so is every insecure one. `None`:
+    /// all are.
+    pub egress: Option<EgressRule>,
     /// The budgets.
     pub limits: RegistryLimits,
 }
@@ -79,19 +87,63 @@ impl Default for RegistryConfig {
             insecure: BTreeSet::new(),
             certificates: Vec::new(),
             host_certificates: vec!["/etc/containers/certs.d".into(), "/etc/docker/certs.d".into()],
+            egress: None,
             limits: RegistryLimits::default(),
         }
     }
 }
 
 impl RegistryConfig {
-    /// Whether the certificate of `host` goes unchecked.
-    pub(super) fn is_unchecked(&self, host: &str) -> bool {
-        self.insecure.iter().any(|named| canonical_host(named) == canonical_host(host))
+    /// Whether the certificate of a host goes unchecked that has these names.
+    pub(super) fn is_unchecked(&self, names: &[String]) -> bool {
+        self.insecure.iter().any(|named| names.contains(&canonical_host(named)))
     }
 
-    /// Whether `host` may speak plain HTTP.
-    pub(super) fn may_be_plain(&self, host: &str) -> bool {
-        is_loopback(host) || self.is_unchecked(host)
+    /// Whether the registry at `address` may speak plain HTTP.
+    pub(super) fn may_be_plain(&self, address: &Url) -> bool {
+        is_loopback(&authority(address)) || self.is_unchecked(&names(address))
+    }
+}
+
+/// How an operator may write the host of `address`, as [`canonical_host`] has it: with its port, and
+/// without one that is the scheme's own.
+pub(super) fn names(address: &Url) -> Vec<String> {
+    let host = authority(address);
+    let with_port = match (address.port(), address.port_or_known_default()) {
+        (None, Some(port)) => Some(format!("{host}:{port}")),
+        _ => None,
+    };
+    let canonical = Some(canonical_host(&host)).filter(|canonical| *canonical != host);
+    [Some(host), with_port, canonical].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_named_with_its_port_or_without_the_usual_one() {
+        let config = |insecure: &str| RegistryConfig {
+            insecure: BTreeSet::from([insecure.to_owned()]),
+            ..RegistryConfig::default()
+        };
+        for (named, address, is_meant) in [
+            ("a.io", "https://a.io/v2/", true),
+            ("A.io", "https://a.io/v2/", true),
+            ("a.io:443", "https://a.io/v2/", true),
+            ("a.io", "https://a.io:443/v2/", true),
+            ("a.io:80", "http://a.io/v2/", true),
+            ("a.io:5000", "https://a.io:5000/v2/", true),
+            ("docker.io", "https://registry-1.docker.io/v2/", true),
+            ("a.io", "https://a.io:5000/v2/", false),
+            ("a.io:5000", "https://a.io/v2/", false),
+            ("a.io:80", "https://a.io/v2/", false),
+            ("b.a.io", "https://a.io/v2/", false),
+        ] {
+            let address: Url = address.parse().unwrap();
+            let config = config(named);
+            assert_eq!(config.is_unchecked(&names(&address)), is_meant, "{named} {address}");
+            assert_eq!(config.may_be_plain(&address), is_meant, "{named} {address}");
+        }
     }
 }

@@ -213,9 +213,7 @@ impl RegistryError {
             Self::Disk { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 "make room on the disk".to_owned()
             }
-            Self::Timeout { .. } => {
-                "try again; what was pulled is kept and gone on with".to_owned()
-            }
+            Self::Timeout { .. } => return "try again when the registry is less slow".into(),
             Self::TooLarge { .. } => {
                 return "make it smaller: a function needs its module and little else".into();
             }

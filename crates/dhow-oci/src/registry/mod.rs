@@ -19,6 +19,10 @@ mod token;
 mod transport;
 mod wait;
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 pub use config::{RegistryConfig, RegistryLimits};
 pub use error::RegistryError;
 pub use manifest::Manifest;
@@ -27,7 +31,11 @@ pub use session::Session;
 
 /// A client of registries. Cheap to make sessions of; connections are shared between them.
 #[derive(Debug)]
-pub struct Registry {
+pub struct Registry(Arc<Clients>);
+
+/// Clients by whom they trust.
+#[derive(Debug)]
+struct Clients {
     config: RegistryConfig,
     checked: reqwest::Client,
     unchecked: reqwest::Client,
@@ -40,21 +48,39 @@ impl Registry {
     /// A file of certificates can't be used.
     pub fn try_new(config: RegistryConfig) -> Result<Self, RegistryError> {
         let roots = tls::roots(&config.certificates)?;
-        let checked = transport::client(tls::checked(roots)?, &config.limits)?;
-        let unchecked = transport::client(tls::unchecked()?, &config.limits)?;
-        Ok(Self { config, checked, unchecked })
+        let checked = transport::client(tls::checked(roots)?, &config.limits, None)?;
+        let unchecked = transport::client(tls::unchecked()?, &config.limits, None)?;
+        Ok(Self(Arc::new(Clients { config, checked, unchecked })))
     }
+}
 
-    /// The client for `host`, with the trust that it is given.
-    fn client_for(&self, host: &str) -> Result<reqwest::Client, RegistryError> {
-        if self.config.is_unchecked(host) {
+impl Clients {
+    /// The client for a host, with the trust that it is given by any of its `names`.
+    fn client_for(&self, names: &[String]) -> Result<reqwest::Client, RegistryError> {
+        if self.config.is_unchecked(names) {
             return Ok(self.unchecked.clone());
         }
-        let own = tls::host_files(&self.config.host_certificates, host)?;
+        let own = tls::host_files(&self.config.host_certificates, names)?;
         if own.is_empty() {
             return Ok(self.checked.clone());
         }
+        transport::client(self.trusting(own)?, &self.config.limits, None)
+    }
+
+    /// The client for a host that may be reached at these addresses alone, whatever its name means
+    /// a moment later.
+    fn client_at(
+        &self,
+        names: &[String],
+        host: &str,
+        addresses: &[SocketAddr],
+    ) -> Result<reqwest::Client, RegistryError> {
+        let own = tls::host_files(&self.config.host_certificates, names)?;
+        transport::client(self.trusting(own)?, &self.config.limits, Some((host, addresses)))
+    }
+
+    fn trusting(&self, own: Vec<PathBuf>) -> Result<rustls::ClientConfig, RegistryError> {
         let files: Vec<_> = self.config.certificates.iter().cloned().chain(own).collect();
-        transport::client(tls::checked(tls::roots(&files)?)?, &self.config.limits)
+        tls::checked(tls::roots(&files)?)
     }
 }

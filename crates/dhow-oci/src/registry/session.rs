@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, OnceCell, Semaphore};
 use url::Url;
 
 use super::challenge;
+use super::config::names;
 use super::failure::{Again, Failure, refusal};
 use super::redirect::same_origin;
 use super::token::{Access, Shown, meet};
@@ -50,20 +51,17 @@ impl Registry {
         image: &Reference,
         credential: Option<Credential>,
     ) -> Result<Session, RegistryError> {
-        let own = self.client_for(image.host())?;
-        let limits = self.config.limits.clone();
+        let limits = self.0.config.limits.clone();
+        let secure = base("https", image.endpoint());
+        // What can't be read for this registry is told before anything is asked.
+        self.0.client_for(&names(&secure))?;
         Ok(Session {
             deadline: tokio::time::Instant::now() + limits.total,
             places: Semaphore::new(limits.parallel.max(1)),
-            transport: Transport {
-                own,
-                others: self.checked.clone(),
-                endpoint: image.endpoint().to_owned(),
-                limits,
-            },
+            transport: Transport::new(self.0.clone(), image.endpoint()),
             image: image.clone(),
             credential,
-            may_be_plain: self.config.may_be_plain(image.host()),
+            may_be_plain: self.0.config.may_be_plain(&secure),
             base: OnceCell::new(),
             shown: Mutex::default(),
         })
@@ -248,13 +246,7 @@ impl Session {
 
     async fn find_base(&self) -> Result<Url, Failure> {
         let endpoint = &self.transport.endpoint;
-        let base = |scheme: &str| -> Url {
-            let text = format!("{scheme}://{endpoint}/v2/");
-            text.parse().unwrap_or_else(|error| {
-                unreachable!("a checked host is part of an address: {error}")
-            })
-        };
-        let secure = base("https");
+        let secure = base("https", endpoint);
         if !self.may_be_plain {
             return Ok(secure);
         }
@@ -267,7 +259,7 @@ impl Session {
             // It speaks no TLS, or does not speak at all, which the next request will tell.
             Err(_) => {}
         }
-        let plain = base("http");
+        let plain = base("http", endpoint);
         let response = self.transport.exchange(&probe(plain.clone()), None).await?;
         // What a TLS server answers to plain text.
         if response.status() == StatusCode::BAD_REQUEST {
@@ -280,4 +272,11 @@ impl Session {
     pub fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(tokio::time::Instant::now())
     }
+}
+
+/// `SCHEME://HOST/v2/`.
+fn base(scheme: &str, endpoint: &str) -> Url {
+    let text = format!("{scheme}://{endpoint}/v2/");
+    text.parse()
+        .unwrap_or_else(|error| unreachable!("a checked host is part of an address: {error}"))
 }

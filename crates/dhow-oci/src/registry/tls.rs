@@ -12,7 +12,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use super::RegistryError;
 
-/// The most certificates that a folder of one registry may hold files of.
+/// The most files of certificates that one registry may have.
 const MOST_FILES: usize = 64;
 
 /// The system's authorities and those in `files`.
@@ -26,21 +26,28 @@ pub(super) fn roots(files: &[PathBuf]) -> Result<RootCertStore, RegistryError> {
     Ok(store)
 }
 
-/// Docker's files for one registry: `FOLDER/HOST/*.crt`.
-pub(super) fn host_files(folders: &[PathBuf], host: &str) -> Result<Vec<PathBuf>, RegistryError> {
+/// Docker's files for one registry that has these `names`: `FOLDER/HOST/*.crt`.
+pub(super) fn host_files(
+    folders: &[PathBuf],
+    names: &[String],
+) -> Result<Vec<PathBuf>, RegistryError> {
     let mut files = Vec::new();
-    for folder in folders {
-        let folder = folder.join(host);
+    for folder in folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name))) {
         let entries = match std::fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(source) => return Err(RegistryError::Disk { file: folder, source }),
         };
-        for entry in entries.take(MOST_FILES) {
+        for entry in entries {
             let entry =
                 entry.map_err(|source| RegistryError::Disk { file: folder.clone(), source })?;
             if entry.path().extension().is_some_and(|extension| extension == "crt") {
                 files.push(entry.path());
+            }
+            if files.len() > MOST_FILES {
+                let what = folder.display().to_string();
+                let why = format!("it has more than {MOST_FILES} files of certificates");
+                return Err(RegistryError::Setup { what, why });
             }
         }
     }
@@ -120,5 +127,25 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_certificate_of_a_host_is_read_or_it_is_said_that_they_are_too_many() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = folder.path().join("a.io");
+        std::fs::create_dir(&host).unwrap();
+        let found = || host_files(&[folder.path().to_owned()], &["b.io".into(), "a.io".into()]);
+        for at in 0..MOST_FILES {
+            std::fs::write(host.join(format!("{at}.key")), "").unwrap();
+            std::fs::write(host.join(format!("{at}.crt")), "").unwrap();
+        }
+        assert_eq!(found().unwrap().len(), MOST_FILES);
+        std::fs::write(host.join("more.crt"), "").unwrap();
+        assert_eq!(found().unwrap_err().reason(), "bad-setting");
     }
 }

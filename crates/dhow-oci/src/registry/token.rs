@@ -13,7 +13,6 @@ use url::form_urlencoded::Serializer;
 use super::RegistryError;
 use super::challenge::Challenge;
 use super::failure::{Failure, refusal};
-use super::redirect::same_origin;
 use super::transport::{Outgoing, Transport, authority};
 use crate::credentials::Credential;
 
@@ -81,7 +80,7 @@ pub(super) async fn meet(
         }
         (Challenge::Basic, _) => Ok(None),
         (Challenge::Bearer { realm, service, scope }, credential) => {
-            let realm = token_server(registry, realm)?;
+            let realm = token_server(registry, realm, |realm| transport.is_unchecked(realm))?;
             let scope = scope.clone().or_else(|| access.scope(path));
             let request = match credential {
                 Some(Credential::IdentityToken(token)) => {
@@ -95,8 +94,12 @@ pub(super) async fn meet(
 }
 
 /// The token server, if it may be told who we are: not over plain text where the registry itself
-/// is not plain text.
-fn token_server(registry: &Url, realm: &str) -> Result<Url, RegistryError> {
+/// is not plain text, unless an operator named it as one that may.
+fn token_server(
+    registry: &Url,
+    realm: &str,
+    is_named: impl Fn(&Url) -> bool,
+) -> Result<Url, RegistryError> {
     let protocol = |why: &str| RegistryError::Protocol {
         host: authority(registry),
         why: format!("its token server {why}"),
@@ -104,7 +107,7 @@ fn token_server(registry: &Url, realm: &str) -> Result<Url, RegistryError> {
     let realm: Url = realm.parse().map_err(|_| protocol("has no address"))?;
     match realm.scheme() {
         "https" => {}
-        "http" if registry.scheme() == "http" || same_origin(registry, &realm) => {}
+        "http" if registry.scheme() == "http" || is_named(&realm) => {}
         _ => return Err(protocol("is not reached over https")),
     }
     if !realm.username().is_empty() || realm.password().is_some() {
@@ -246,13 +249,23 @@ mod tests {
     fn a_token_server_is_not_told_in_plain_text_who_we_are() {
         let url = |text: &str| -> Url { text.parse().unwrap() };
         let (secure, plain) = (url("https://a.io/"), url("http://localhost:5000/"));
-        assert!(token_server(&secure, "https://auth.a.io/token").is_ok());
-        assert!(token_server(&plain, "http://localhost:5001/token").is_ok());
+        let none = |_: &Url| false;
+        assert!(token_server(&secure, "https://auth.a.io/token", none).is_ok());
+        assert!(token_server(&plain, "http://localhost:5001/token", none).is_ok());
+        assert!(token_server(&secure, "http://auth.a.io/token", |_| true).is_ok());
         for realm in ["http://auth.a.io/token", "file:///x", "", "https://u:p@auth.a.io/"] {
-            let error = token_server(&secure, realm).unwrap_err();
+            let error = token_server(&secure, realm, none).unwrap_err();
             assert_eq!(error.reason(), "bad-registry", "{realm}");
             assert!(!error.to_string().contains("u:p"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_refresh_token_is_in_no_debugging() {
+        let realm = "https://auth.a.io/token?x=hunter2".parse().unwrap();
+        let request = refresh(realm, None, None, &"hunter2".into());
+        assert!(!format!("{request:?}").contains("hunter2"), "{request:?}");
+        assert!(request.body.ends_with(b"hunter2"));
     }
 
     #[test]

@@ -5,41 +5,48 @@
 //! another origin, and bytes are hashed as they come. `oci-client` was weighed: it reads manifests
 //! and tokens without a cap and can't go on with a broken download.
 
+use std::collections::HashMap;
 use std::error::Error;
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dhow_core::plan::egress::EgressRule;
 use futures_util::stream;
 use http::header::{AUTHORIZATION, LOCATION};
 use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::StreamBody;
 use reqwest::{Client, Response};
+use tokio::net::lookup_host;
+use tokio::sync::Mutex;
 use url::Url;
 
+use super::config::names;
 use super::failure::Failure;
 use super::redirect::{same_origin, target, trimmed};
-use super::{RegistryError, RegistryLimits};
+use super::{Clients, RegistryError, RegistryLimits};
+use crate::reference::without_port;
 
 /// Pieces in which a body goes out, bytes: how finely progress and stalls are seen.
 const PIECE: usize = 64 << 10;
 
-/// The clients for one registry and for whatever it refers to.
+/// The way to one registry and to whatever it refers to.
 #[derive(Debug)]
 pub(super) struct Transport {
-    /// For the registry itself, with the trust it is given.
-    pub(super) own: Client,
-    /// For every other host.
-    pub(super) others: Client,
+    clients: Arc<Clients>,
+    /// Those that were used, by host and port: each host has the trust that it is given.
+    used: Mutex<HashMap<String, Client>>,
     /// Host and port of the registry.
     pub(super) endpoint: String,
     pub(super) limits: RegistryLimits,
 }
 
 /// A request, as often as it is needed.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Outgoing {
     pub(super) method: Method,
     pub(super) address: Url,
@@ -47,6 +54,20 @@ pub(super) struct Outgoing {
     pub(super) body: Bytes,
     /// For errors: what is asked for.
     pub(super) what: String,
+}
+
+impl fmt::Debug for Outgoing {
+    /// Without the body, which may be a form with a token in it, and without what an address may
+    /// hold that is nobody else's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("method", &self.method)
+            .field("address", &trimmed(&self.address))
+            .field("headers", &self.headers)
+            .field("body", &self.body.len())
+            .field("what", &self.what)
+            .finish()
+    }
 }
 
 impl Outgoing {
@@ -61,12 +82,18 @@ impl Outgoing {
     }
 }
 
-/// A client that trusts as `tls` says and follows nothing by itself.
+/// A client that trusts as `tls` says and follows nothing by itself. `only` is a host and where it
+/// is, which is not asked for again.
 pub(super) fn client(
     tls: rustls::ClientConfig,
     limits: &RegistryLimits,
+    only: Option<(&str, &[SocketAddr])>,
 ) -> Result<Client, RegistryError> {
-    Client::builder()
+    let building = match only {
+        Some((host, addresses)) => Client::builder().resolve_to_addrs(host, addresses),
+        None => Client::builder(),
+    };
+    building
         .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(limits.connect)
@@ -77,6 +104,78 @@ pub(super) fn client(
 }
 
 impl Transport {
+    /// To the registry at `endpoint`.
+    pub(super) fn new(clients: Arc<Clients>, endpoint: &str) -> Self {
+        let limits = clients.config.limits.clone();
+        Self { clients, used: Mutex::default(), endpoint: endpoint.to_owned(), limits }
+    }
+
+    /// Whether an operator named the host of `address` as one whose certificate goes unchecked.
+    pub(super) fn is_unchecked(&self, address: &Url) -> bool {
+        self.clients.config.is_unchecked(&names(address))
+    }
+
+    /// The client for the host of `address`, if the registry may send us there.
+    async fn client(&self, address: &Url, what: &str) -> Result<Client, Failure> {
+        let host = authority(address);
+        let mut used = self.used.lock().await;
+        if let Some(client) = used.get(&host) {
+            return Ok(client.clone());
+        }
+        let names = names(address);
+        let is_free = without_port(&host) == without_port(&self.endpoint)
+            || self.clients.config.is_unchecked(&names);
+        let client = match self.clients.config.egress.as_ref().filter(|_| !is_free) {
+            None => self.clients.client_for(&names)?,
+            Some(rule) => {
+                let open = self.open(rule, address, what).await?;
+                self.clients.client_at(&names, address.host_str().unwrap_or_default(), &open)?
+            }
+        };
+        used.insert(host, client.clone());
+        Ok(client)
+    }
+
+    /// Where the host of `address` is, as far as that may be connected to.
+    async fn open(
+        &self,
+        rule: &EgressRule,
+        address: &Url,
+        what: &str,
+    ) -> Result<Vec<SocketAddr>, Failure> {
+        let host = authority(address);
+        let port = address.port_or_known_default().unwrap_or_default();
+        let name = address.host_str().unwrap_or_default();
+        let name = name.trim_start_matches('[').trim_end_matches(']');
+        let unreachable =
+            |why: String| Failure::passing(RegistryError::Unreachable { host: host.clone(), why });
+        let limit = self.limits.connect;
+        let found = tokio::time::timeout(limit, lookup_host((name, port)))
+            .await
+            .map_err(|_| self.timeout(address, what, limit))?
+            .map_err(|error| unreachable(error.to_string()))?;
+        let mut closed = None;
+        let open: Vec<SocketAddr> = found
+            .filter(|found| match rule.check(*found, false) {
+                Ok(()) => true,
+                Err(why) => {
+                    closed = Some(why);
+                    false
+                }
+            })
+            .collect();
+        match (open.is_empty(), closed) {
+            (false, _) => Ok(open),
+            (true, None) => Err(unreachable("the name has no address".to_owned())),
+            (true, Some(why)) => Err(RegistryError::Redirect {
+                host: self.endpoint.clone(),
+                what: what.to_owned(),
+                why: format!("to {host}, which may not be connected to: {why}"),
+            }
+            .into()),
+        }
+    }
+
     /// Sends `request`, with `authorization` to its own origin alone, and follows redirects of what
     /// only reads.
     pub(super) async fn exchange(
@@ -109,7 +208,7 @@ impl Transport {
         address: &Url,
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, Failure> {
-        let client = if authority(address) == self.endpoint { &self.own } else { &self.others };
+        let client = self.client(address, &request.what).await?;
         let sent = Arc::new(AtomicU64::new(0));
         let mut building = client
             .request(request.method.clone(), address.clone())

@@ -107,6 +107,9 @@ async fn solo_and_runwasi() {
         assert_eq!(pulled.format, Format::Runwasi);
         assert_eq!(run(&pulled).args, ["x"]);
         assert_eq!(run(&pulled).env, [("A".to_owned(), "b".to_owned())]);
+        let other = br#"{"architecture":"amd64","os":"linux"}"#;
+        let source = Memory::new(&runwasi, &[("config", other), ("module", MODULE)]);
+        assert_eq!(refused(&source).await, "not-wasm");
     }
 }
 

@@ -5,6 +5,7 @@ use dhow_oci::image::classify::Format;
 use dhow_oci::image::pack::{Component, Outside, Shape, Words, pack};
 use dhow_oci::layout::Layout;
 
+use crate::memory::fill;
 use crate::{MODULE, only_module, pulled};
 
 #[tokio::test]
@@ -32,6 +33,54 @@ async fn what_is_packed_is_pulled_again() {
         }
         let other = Layout::new(folder.path(), Some("other".to_owned()));
         assert_eq!(crate::refused(&other).await, "not-found");
+    }
+}
+
+const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"CONFIG","@config"},"layers":[{"mediaType":"LAYER","@layer","annotations":{"org.opencontainers.image.title":"hello.wasm"}}]}"#;
+
+/// Documents written by hand from the published formats.
+#[test]
+fn what_is_packed_is_what_the_formats_say() {
+    let component = Component {
+        exports: vec!["wasi:http/incoming-handler@0.2.0".to_owned()],
+        imports: vec!["wasi:cli/environment@0.2.0".to_owned()],
+    };
+    let words = Words { name: "hello.wasm".to_owned(), ..Words::default() };
+    let plain = r##"{"created":"1970-01-01T00:00:00Z","architecture":"wasm","os":"wasip1","layerDigests":["#layer"]}"##;
+    let of_component = r##"{"created":"1970-01-01T00:00:00Z","architecture":"wasm","os":"wasip2","layerDigests":["#layer"],"component":{"exports":["wasi:http/incoming-handler@0.2.0"],"imports":["wasi:cli/environment@0.2.0"]}}"##;
+    let image = r##"{"architecture":"wasm","os":"wasi","config":{"Entrypoint":["/hello.wasm"]},"rootfs":{"type":"layers","diff_ids":["#layer"]}}"##;
+    let artifact = ("application/vnd.wasm.config.v0+json", "application/wasm");
+    let to_oci =
+        ("application/vnd.wasm.config.v1+json", "application/vnd.wasm.content.layer.v1+wasm");
+    let oci =
+        ("application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar");
+    for (shape, config, (config_type, layer_type)) in [
+        (Shape::WasmArtifact(Outside::default()), plain, artifact),
+        (Shape::WasmArtifact(Outside { component: Some(component) }), of_component, artifact),
+        (Shape::WasmToOci, "{}", to_oci),
+        (Shape::Scratch, image, oci),
+    ] {
+        let packed = pack(Bytes::from_static(MODULE), &shape, &words).unwrap();
+        let layer = &packed.blobs[1].1;
+        let config = fill(config, &[("layer", layer)]);
+        assert_eq!(packed.blobs[0].1, config);
+        let mut manifest = MANIFEST.replace("CONFIG", config_type).replace("LAYER", layer_type);
+        if shape == Shape::Scratch {
+            let title = r#","annotations":{"org.opencontainers.image.title":"hello.wasm"}"#;
+            manifest = manifest.replace(title, "");
+            // One file (POSIX.1-1988, ustar), filled up to a block, and two blocks of zeros.
+            assert_eq!(layer.len(), 4 * 512);
+            assert!(layer.starts_with(b"hello.wasm\0"));
+            assert_eq!(&layer[100..108], b"0000755\0");
+            assert_eq!(&layer[124..136], b"00000000010\0");
+            assert_eq!((layer[156], &layer[257..265]), (b'0', &b"ustar\x0000"[..]));
+            assert_eq!(&layer[512..520], MODULE);
+            assert!(layer[520..].iter().all(|byte| *byte == 0));
+        } else {
+            assert_eq!(layer, MODULE);
+        }
+        let manifest = fill(&manifest, &[("config", config.as_bytes()), ("layer", layer)]);
+        assert_eq!(packed.manifest, manifest);
     }
 }
 

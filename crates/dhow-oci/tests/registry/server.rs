@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use tokio::sync::Barrier;
 
 type Body = StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>;
 pub(crate) type Answer = Response<Body>;
@@ -142,11 +143,16 @@ pub(crate) fn stalling(code: u16, body: &Bytes, sent: usize) -> Answer {
     with_length(code, body.len(), first.chain(stream::pending()).boxed())
 }
 
-/// An answer in two parts with a while between them; `done` runs before the second.
-pub(crate) fn slow(body: &Bytes, done: impl FnOnce() + Send + 'static) -> Answer {
+/// An answer in two parts, of which the second waits for as many others as meet at `together`; `done`
+/// runs before it.
+pub(crate) fn meeting(
+    body: &Bytes,
+    together: Arc<Barrier>,
+    done: impl FnOnce() + Send + 'static,
+) -> Answer {
     let rest = body.slice(1..);
     let end = stream::once(async move {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        together.wait().await;
         done();
         Ok(Frame::data(rest))
     });

@@ -40,10 +40,11 @@ impl Bar {
         size: u64,
         now: Instant,
     ) -> Option<String> {
-        // The first that is heard of a blob may be what an earlier transfer left.
-        let before = if self.blobs.is_empty() && received < size { received } else { 0 };
-        let entry = self.blobs.entry(blob.to_owned()).or_insert(Blob { before, received: 0, size });
+        // What is heard first of a blob was there before; what begins anew was for nothing.
+        let new = Blob { before: received, received, size };
+        let entry = self.blobs.entry(blob.to_owned()).or_insert(new);
         (entry.received, entry.size) = (received, size);
+        entry.before = entry.before.min(received);
         let is_over = self.blobs.values().all(|blob| blob.received >= blob.size);
         let is_due = self.shown.is_none_or(|shown| now.duration_since(shown) >= EVERY);
         if !is_due && !is_over {
@@ -79,11 +80,25 @@ mod tests {
         let first = bar.hear("a", 2 * MIB, 4 * MIB, at(0)).unwrap();
         assert_eq!(first, " [==========          ] 2.0 MiB of 4.0 MiB, 0.0 MiB/s");
         assert_eq!(bar.hear("a", 3 * MIB, 4 * MIB, at(50)), None);
+        bar.hear("b", 0, 4 * MIB, at(60));
         let later = bar.hear("b", MIB, 4 * MIB, at(1000)).unwrap();
         assert_eq!(later, " [==========          ] 4.0 MiB of 8.0 MiB, 2.0 MiB/s");
         bar.hear("a", 4 * MIB, 4 * MIB, at(1010));
         let end = bar.hear("b", 4 * MIB, 4 * MIB, at(2000)).unwrap();
         assert_eq!(end, " [====================] 8.0 MiB of 8.0 MiB, 3.0 MiB/s");
+    }
+
+    #[test]
+    fn what_was_there_before_of_any_blob_is_in_no_rate() {
+        let began = Instant::now();
+        let at = |ms| began + Duration::from_millis(ms);
+        let mut bar = Bar::new(began);
+        bar.hear("config", 0, MIB, at(0));
+        bar.hear("config", MIB, MIB, at(10));
+        bar.hear("whole", 8 * MIB, 8 * MIB, at(20));
+        bar.hear("part", 6 * MIB, 8 * MIB, at(30));
+        let end = bar.hear("part", 8 * MIB, 8 * MIB, at(1000)).unwrap();
+        assert_eq!(end, " [====================] 17.0 MiB of 17.0 MiB, 3.0 MiB/s");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(crate) mod unpack;
 
 use std::path::PathBuf;
 
+use dhow_core::plan::egress::EgressRule;
 use dhow_core::ports::Refusal;
 use dhow_oci::credentials::{Keychain, Places};
 use dhow_oci::image::error::PullError;
@@ -45,9 +46,21 @@ impl RegistryArgs {
     /// # Errors
     /// When a file of certificates can't be used.
     pub(crate) fn registry(&self) -> Result<Registry, CommandError> {
+        self.registry_within(None)
+    }
+
+    /// A client of registries that they send to no address but where `egress` has it.
+    ///
+    /// # Errors
+    /// When a file of certificates can't be used.
+    pub(crate) fn registry_within(
+        &self,
+        egress: Option<EgressRule>,
+    ) -> Result<Registry, CommandError> {
         let config = RegistryConfig {
             insecure: self.insecure_registries.iter().cloned().collect(),
             certificates: self.authorities.clone(),
+            egress,
             ..RegistryConfig::default()
         };
         Registry::try_new(config).map_err(|error| registry_failure(&error))

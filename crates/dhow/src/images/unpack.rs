@@ -2,10 +2,12 @@
 //! was, or the locked application as `spin.lock.json`, each component's module under its name, and
 //! its files under `files/COMPONENT/`.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use dhow_core::digest::Digest;
 use dhow_oci::image::pulled::{Entry, Pulled};
 use dhow_oci::image::staged::Staged;
 
@@ -22,17 +24,31 @@ pub(crate) fn unpack(pulled: &Pulled, folder: &Path) -> io::Result<()> {
         _ => Path::new("."),
     };
     let beside = tempfile::Builder::new().prefix(".pulling-").tempdir_in(parent)?;
+    let mut written: HashMap<PathBuf, Digest> = HashMap::new();
     for (path, file) in files(pulled) {
-        let place = beside.path().join(path);
-        if let Some(within) = place.parent() {
-            fs::create_dir_all(within)?;
+        match written.insert(path.clone(), file.digest) {
+            None => copy(file, &beside.path().join(path))?,
+            Some(same) if same == file.digest => {}
+            Some(_) => {
+                let message = format!("two files of it would be `{}`", path.display());
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+            }
         }
-        fs::copy(&file.path, place)?;
     }
     // Over an empty folder, too, but over nothing that holds something.
     fs::rename(beside.path(), folder)?;
     open_to_others(folder)?;
     let _renamed = beside.keep();
+    Ok(())
+}
+
+/// As a new file, and not as the private one that it is copied from.
+fn copy(file: &Staged, place: &Path) -> io::Result<()> {
+    if let Some(within) = place.parent() {
+        fs::create_dir_all(within)?;
+    }
+    let mut from = fs::File::open(&file.path)?;
+    io::copy(&mut from, &mut fs::File::create_new(place)?)?;
     Ok(())
 }
 
@@ -72,7 +88,8 @@ fn open_to_others(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use dhow_core::digest::Digest;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use dhow_oci::image::classify::Format;
     use dhow_oci::image::pulled::{AppFile, Module};
 
@@ -84,7 +101,10 @@ mod tests {
         let staged = |text: &str| {
             let path = source.path().join(text);
             fs::write(&path, text).unwrap();
-            Staged { digest: Digest::from_bytes([0; 32]), size: 1, path }
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            let mut digest = [0; 32];
+            digest[..text.len()].copy_from_slice(text.as_bytes());
+            Staged { digest: Digest::from_bytes(digest), size: 1, path }
         };
         let module = |name: &str, text| Module { name: name.to_owned(), file: staged(text) };
         let file = AppFile {
@@ -92,7 +112,7 @@ mod tests {
             path: "static/a.txt".to_owned(),
             file: staged("text"),
         };
-        let pulled = Pulled {
+        let mut pulled = Pulled {
             manifest: Digest::from_bytes([0; 32]),
             index: None,
             format: Format::Spin,
@@ -113,8 +133,18 @@ mod tests {
             ("files/web/static/a.txt", "text"),
         ] {
             assert_eq!(fs::read_to_string(folder.join(path)).unwrap(), text);
+            let mode = fs::metadata(folder.join(path)).unwrap().permissions().mode();
+            assert_ne!(mode & 0o044, 0, "{path}");
         }
         unpack(&pulled, &folder).unwrap_err();
         assert_eq!(fs::read_dir(target.path()).unwrap().count(), 1);
+
+        // The same file under one name twice is one file, two files are none.
+        pulled.modules.push(module("web", "one"));
+        unpack(&pulled, &target.path().join("same")).unwrap();
+        pulled.modules.push(module("web_dependency", "other"));
+        let error = unpack(&pulled, &target.path().join("other")).unwrap_err();
+        assert!(error.to_string().contains("web_dependency.wasm"), "{error}");
+        assert_eq!(fs::read_dir(target.path()).unwrap().count(), 2);
     }
 }

@@ -59,6 +59,13 @@ pub(super) struct Args {
     dead_letters: Duration,
 }
 
+impl Args {
+    /// What may be connected to on strangers' behalf, besides the public internet.
+    pub(super) fn egress(&self) -> EgressRule {
+        EgressRule { allowed: self.egress_allow.clone(), own: Vec::new() }
+    }
+}
+
 /// How long calls that run may take to end when another dhow is to have the queue. The rest goes back
 /// to it, and runs again there.
 const HANDOVER: Duration = Duration::from_secs(5);

@@ -1,7 +1,10 @@
 //! Functions out of registries and images: real registries, images of other tools, real clients.
 
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dhow_testkit::registry::{Daemon, run};
 use serde_json::{Value, json};
@@ -315,6 +318,14 @@ fn private_registries_ask_and_are_answered() {
         assert_eq!(answer(&server, name), answer(&server, "one"));
     }
 
+    // They serve the namespaces that are named alone.
+    let refused = server.fails(&["-n", "shop", "deploy", "one", &reference]);
+    assert!(refused.contains("--registry-credentials-for shop"), "{refused}");
+    let both = ["--registry-credentials-for", "shop", "--registry-credentials-for", "other"];
+    let server = home.server(&both);
+    server.ok(&["-n", "shop", "deploy", "one", &reference]);
+    assert!(server.fails(&["deploy", "one", &reference]).contains("login"));
+
     // A server without any: secrets of each function, in both forms.
     let server = strangers.server(&[]);
     assert!(server.fails(&["deploy", "hello", &reference]).contains("login"));
@@ -377,25 +388,83 @@ fn a_pull_goes_on_where_the_registry_was_killed() {
     let server = home.server(&["--module-size", "256Mi"]);
     let module = large("hello", 48 << 20);
     std::fs::write(home.at("large.wasm"), &module).expect("room");
-    let reference = format!("{}/large:v1", registry.host());
-    home.ok(&["push", &home.path("large.wasm"), &reference]);
+    home.ok(&["push", &home.path("large.wasm"), &format!("{}/large:v1", registry.host())]);
 
+    // Through a way that ends after 8 MiB, so that the registry dies in the middle.
+    let way = Way::to(&registry.host(), 8 << 20);
+    let reference = format!("{}/large:v1", way.host);
     let mut deploy = home.command(&["deploy", "large", &reference]);
     deploy.env("DHOW_SERVER", &server.admin).stderr(Stdio::piped());
     let mut deploy = deploy.spawn().expect("dhow");
     let staging = server.path().join("data/pulling");
-    wait_for(|| partial(&staging).filter(|length| *length > 0));
+    wait_for(|| (way.is_at_its_end() && partial(&staging)? > 0).then_some(()));
     registry.kill();
-    // The retries of the pull meet a registry that is back, or the next pull does.
-    wait_for(|| {
-        (partial(&staging).is_none_or(|length| length < module.len() as u64)).then_some(())
-    });
+    way.opens();
     registry.resume();
+    // The retries of the pull meet a registry that is back, or the next pull does.
     if !deploy.wait().expect("a child").success() {
         server.ok(&["deploy", "large", &reference]);
     }
     assert_eq!(server.get("/function/large").status, 200);
     assert_eq!(std::fs::read_dir(&staging).expect("a folder").count(), 0);
+    // What came before was not sent again, but for what was on its way when it broke.
+    let (carried, size) = (way.carried(), module.len() as u64);
+    assert!(carried >= size && carried < size + (8 << 20), "{carried} bytes of {size}");
+}
+
+/// A way to a registry on which only so many bytes come back before it breaks.
+struct Way {
+    host: String,
+    most: Arc<AtomicU64>,
+    carried: Arc<AtomicU64>,
+}
+
+impl Way {
+    fn to(registry: &str, most: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let host = listener.local_addr().expect("an address").to_string();
+        let (most, carried) = (Arc::new(AtomicU64::new(most)), Arc::default());
+        let (end, counted, to) = (Arc::clone(&most), Arc::clone(&carried), registry.to_owned());
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(registry) = TcpStream::connect(&to) else { continue };
+                let (end, counted) = (Arc::clone(&end), Arc::clone(&counted));
+                std::thread::spawn(move || carry(&client, &registry, &end, &counted));
+            }
+        });
+        Self { host, most, carried }
+    }
+
+    fn carried(&self) -> u64 {
+        self.carried.load(Ordering::SeqCst)
+    }
+
+    fn is_at_its_end(&self) -> bool {
+        self.carried() >= self.most.load(Ordering::SeqCst)
+    }
+
+    fn opens(&self) {
+        self.most.store(u64::MAX, Ordering::SeqCst);
+    }
+}
+
+/// Carries a connection's bytes until one side ends it, or the way its own.
+fn carry(client: &TcpStream, registry: &TcpStream, most: &AtomicU64, carried: &AtomicU64) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            drop(std::io::copy(&mut { client }, &mut { registry }));
+            drop(registry.shutdown(Shutdown::Write));
+        });
+        let mut chunk = [0; 64 << 10];
+        while carried.load(Ordering::SeqCst) < most.load(Ordering::SeqCst) {
+            let Ok(read @ 1..) = std::io::Read::read(&mut { registry }, &mut chunk) else { break };
+            carried.fetch_add(read as u64, Ordering::SeqCst);
+            if std::io::Write::write_all(&mut { client }, &chunk[..read]).is_err() {
+                break;
+            }
+        }
+        drop((client.shutdown(Shutdown::Both), registry.shutdown(Shutdown::Both)));
+    });
 }
 
 /// A guest with a custom section of so many bytes.

@@ -78,7 +78,6 @@ fn packed(args: &Args) -> Result<Packed, CommandError> {
     let annotations = args.annotations.iter().map(|said| annotation(said));
     let words = Words {
         name: name.to_owned(),
-        created: None,
         annotations: annotations.collect::<Result<BTreeMap<_, _>, _>>()?,
     };
     pack(Bytes::from(module), &shape, &words).map_err(|error| pull_failure(&shown, &error))

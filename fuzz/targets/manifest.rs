@@ -4,7 +4,7 @@
 use std::path::{Component, Path};
 
 use dhow_oci::image::classify::{Parts, classify};
-use dhow_oci::image::command::{Override, run_layer};
+use dhow_oci::image::command::run_layer;
 use dhow_oci::image::config::ImageConfig;
 use dhow_oci::image::manifest::{Document, Index, Manifest, read};
 use dhow_oci::image::{media, platform, spin};
@@ -58,11 +58,11 @@ fn start(config: &[u8]) {
     #[cfg(feature = "planted")]
     planted(&config);
     let start = config.start();
-    let run = run_layer(&start, &Override::default());
+    let run = run_layer(&start, &[]);
     let names: std::collections::HashSet<_> = run.env.iter().map(|(name, _)| name).collect();
     assert_eq!(names.len(), run.env.len());
     let words = start.entrypoint.iter().chain(&start.cmd).flatten().count();
-    assert!(run.args.len() <= words);
+    assert!(run.words.len() + run.args.len() <= words);
 }
 
 fn application(locked: &[u8]) {

@@ -248,14 +248,14 @@ mod tests {
     #[tokio::test]
     async fn what_is_heard_first_is_what_was_there() {
         let folder = tempfile::tempdir().unwrap();
-        let heard: Arc<std::sync::Mutex<Vec<u64>>> = Arc::default();
+        let heard: Arc<parking_lot::Mutex<Vec<u64>>> = Arc::default();
         let blob = blob(b"hello");
         let partial = folder.path().join(format!(".partial-{}", blob.digest.hex()));
         for (left, resumes, wanted) in
             [("", false, [0, 2, 5]), ("", true, [0, 2, 5]), ("hel", true, [3, 4, 5])]
         {
             let hear = heard.clone();
-            let hear: Arc<Hear> = Arc::new(move |_, bytes| hear.lock().unwrap().push(bytes));
+            let hear: Arc<Hear> = Arc::new(move |_, bytes| hear.lock().push(bytes));
             let mut incoming = Incoming::create(&blob, folder.path(), hear).await.unwrap();
             if resumes {
                 std::fs::write(&partial, left).unwrap();
@@ -265,7 +265,7 @@ mod tests {
             incoming.write(&b"hello"[left.len()..middle]).await.unwrap();
             incoming.write(&b"hello"[middle..]).await.unwrap();
             incoming.finish().await.unwrap();
-            assert_eq!(std::mem::take(&mut *heard.lock().unwrap()), wanted);
+            assert_eq!(std::mem::take(&mut *heard.lock()), wanted);
         }
     }
 

@@ -43,6 +43,9 @@ build_rust() {
     cargo_module wasm32-wasip2 http-std
     cargo_module wasm32-wasip2 http-kit
     cargo_module wasm32-wasip2 http-p3
+    cargo_module wasm32-wasip2 http-ask
+    cargo_module wasm32-wasip2 http-ask-p3
+    cargo_module wasm32-wasip2 http-given
     cargo_module wasm32-wasip2 p2-command
 }
 

@@ -1,5 +1,7 @@
-//! Asynchronous calls taken a second, each on disk before it is answered: many to a sync, as dhow
-//! does it, and one to a sync, as it would be without.
+//! Asynchronous calls taken a second, each on disk before it is answered: many changes to a sync, as
+//! dhow does it, and one change to a sync, as it would be without. What is taken is run at the same
+//! time, so that a call makes three changes: it is kept, drawn and ended. In the second way each of
+//! them has a sync of its own, not only the one that the client waits for.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,10 +12,10 @@ use crate::server::Server;
 /// Connections that send calls.
 pub(crate) const CONNECTIONS: [usize; 3] = [1, 16, 64];
 
-/// How many calls share a sync.
+/// How many changes share a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Sync {
-    /// All that came while the last one was waited for.
+    /// All that came up while the last one was waited for.
     Shared,
     /// One.
     Each,
@@ -34,8 +36,8 @@ impl Sync {
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Shared => "many calls to a sync",
-            Self::Each => "one call to a sync",
+            Self::Shared => "many changes to a sync",
+            Self::Each => "one change to a sync (a call is three)",
         }
     }
 

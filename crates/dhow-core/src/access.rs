@@ -15,6 +15,8 @@ use crate::name::Label;
 
 /// The header of API keys, unless a function names another.
 pub const API_KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
+/// What a function is told of its caller, where it asked that callers show who they are.
+pub const CLIENT: HeaderName = HeaderName::from_static("x-dhow-client");
 /// API keys of one function.
 pub const MOST_API_KEYS: usize = 1000;
 /// Issuers that one function trusts.

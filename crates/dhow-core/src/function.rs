@@ -6,8 +6,10 @@ use std::time::Duration;
 use crate::abi::{Abi, Io};
 use crate::access::Access;
 use crate::digest::Digest;
+use crate::grant::Grants;
 use crate::key_value::StoreGrant;
 use crate::limits::{self, Limits};
+use crate::metadata::Metadata;
 use crate::name::{FunctionName, Label};
 use crate::queue::AsyncPolicy;
 use crate::route::Route;
@@ -28,6 +30,8 @@ pub struct Function {
     pub routes: Vec<Route>,
     /// What stands before it.
     pub access: Access,
+    /// What is noted about it.
+    pub metadata: Metadata,
 }
 
 /// Where a function's code comes from.
@@ -77,6 +81,8 @@ pub struct Template {
     pub asynchronous: AsyncPolicy,
     /// The key-value stores that it may use; names are unique.
     pub stores: Vec<StoreGrant>,
+    /// What a call may do beyond computing.
+    pub grants: Grants,
 }
 
 /// How many calls one instance may answer. Fresh for every call unless a user says otherwise.
@@ -124,6 +130,8 @@ pub struct Deployed {
     pub routes: Vec<Route>,
     /// What stands before it, if anything does. The function's, not the revision's.
     pub access: Option<Arc<Access>>,
+    /// What is noted about it, if anything is.
+    pub metadata: Option<Arc<Metadata>>,
     /// Changes with every write of this record; opaque to readers.
     pub version: u64,
     /// When the revision came to be, milliseconds since 1970; 0 when that is not known.

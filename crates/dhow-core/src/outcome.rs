@@ -185,6 +185,9 @@ pub struct Failure {
     pub body: Option<bytes::Bytes>,
     /// The code that a program ended with (`guest-exit`, `memory`).
     pub exit: Option<i32>,
+    /// No instance could be made, so that nothing of the guest has run. What is refused by its
+    /// reason alone, before that, need not say so.
+    pub has_no_instance: bool,
 }
 
 /// Bytes of a failure's message. It may quote a guest, and is kept with the call's outcome.
@@ -199,7 +202,7 @@ impl Failure {
             message.push('…');
             message.shrink_to_fit();
         }
-        Self { reason, message, body: None, exit: None }
+        Self { reason, message, body: None, exit: None, has_no_instance: false }
     }
 }
 

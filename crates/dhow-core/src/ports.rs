@@ -20,11 +20,12 @@ use crate::digest::Digest;
 use crate::function::{Deployed, Function, ImageSource, Kept, Revision};
 use crate::key_value::{Change, Changed, KeyValueError, Room, StoreId, Value};
 use crate::name::{FunctionName, Label};
+use crate::outbound::{OutboundBody, OutboundError, Patience};
 use crate::outcome::{Failure, Outcome};
 use crate::plan::routes::Reach;
 use crate::queue::{
-    Accepted, Answer, CallBody, CallFilter, CallHead, CallView, EnqueueError, Lane, Lease, LeaseId,
-    NewCall, QueueError, QueueFigures, RetryPolicy, Settle,
+    Accepted, Answer, CallBody, CallCursor, CallFilter, CallHead, CallPage, CallView, EnqueueError,
+    Lane, Lease, LeaseId, NewCall, QueueError, QueueFigures, RetryPolicy, Settle,
 };
 use crate::quota::{Quota, Quotas, TooManyFunctions};
 use crate::secret::{Secret, SecretName, SecretSummary};
@@ -476,13 +477,13 @@ pub trait CallQueue: Send + Sync {
     /// write, it waits.
     fn settle(&self, lease: LeaseId, settle: Settle) -> BoxFuture<'_, Result<(), QueueError>>;
 
-    /// At most `limit` calls, newest first, from the one after `after`.
+    /// At most `limit` calls, newest first, from where the page before ended.
     fn list(
         &self,
         filter: CallFilter,
-        after: Option<CallId>,
+        after: Option<CallCursor>,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<CallView>, QueueError>>;
+    ) -> BoxFuture<'_, Result<CallPage, QueueError>>;
 
     /// One call.
     fn show(&self, call: CallId) -> BoxFuture<'_, Result<CallView, QueueError>>;
@@ -551,6 +552,24 @@ pub trait Dispatch: Send + Sync + 'static {
 
     /// The retries of the revision in force; the default where there is none.
     fn retry(&self, function: &FunctionName) -> RetryPolicy;
+}
+
+/// Speaks to the world for guests.
+pub trait Outbound: Send + Sync {
+    /// What `revision` may ask; `None` is nothing at all. What is opened is its own: connections
+    /// are kept as long as it is, and never used for another's.
+    fn open(&self, revision: &Revision) -> Option<Arc<dyn Egress>>;
+}
+
+/// One function's way out, by its own rules.
+pub trait Egress: Send + Sync {
+    /// Asks, once: a redirect is an answer. The request's URI is whole, and its scheme is http or
+    /// https. Dropping the future, or the answer's body, ends it.
+    fn send(
+        &self,
+        request: Request<OutboundBody>,
+        patience: Patience,
+    ) -> BoxFuture<'static, Result<Response<OutboundBody>, OutboundError>>;
 }
 
 /// Hears what the calls of one revision do. Called on the request path: never blocks.

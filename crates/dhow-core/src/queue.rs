@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use http_body::Body;
 
 use crate::abi::UnknownWord;
@@ -54,6 +54,8 @@ pub const RETRIED: [StatusCode; 6] = [
     StatusCode::SERVICE_UNAVAILABLE,
     StatusCode::GATEWAY_TIMEOUT,
 ];
+/// The header that says how long the answer is kept.
+pub const KEEP: HeaderName = HeaderName::from_static("x-dhow-keep-result");
 /// Bytes of an `Idempotency-Key`.
 pub const MOST_KEY: usize = 255;
 
@@ -308,10 +310,25 @@ pub struct CallView {
 pub struct CallFilter {
     /// Those of one namespace.
     pub namespace: Option<Label>,
+    /// Those of these namespaces alone, which are all that whoever asks may see.
+    pub visible: Option<Vec<Label>>,
     /// Those of one function's name, in any namespace unless that is said too.
     pub name: Option<Label>,
     /// Those that stand there.
     pub state: Option<CallState>,
+}
+
+/// Where a listing goes on. It names a place, not a call: that may have ended meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallCursor(pub u64);
+
+/// A part of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallPage {
+    /// Newest first.
+    pub views: Vec<CallView>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<CallCursor>,
 }
 
 /// Why nothing was done with a call.
@@ -409,6 +426,7 @@ impl CallFilter {
     /// Whether a call of `function` that is in `state` is meant.
     pub fn takes(&self, function: &FunctionName, state: CallState) -> bool {
         self.namespace.as_ref().is_none_or(|only| *only == function.namespace)
+            && self.visible.as_ref().is_none_or(|all| all.contains(&function.namespace))
             && self.name.as_ref().is_none_or(|only| *only == function.name)
             && self.state.is_none_or(|only| only == state)
     }

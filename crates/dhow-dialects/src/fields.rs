@@ -3,6 +3,7 @@
 //!
 //! A `null` is a field that is not there, as in Kubernetes.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::time::Duration;
 
@@ -116,6 +117,30 @@ impl<'v> Object<'v> {
     ) -> Option<T> {
         let text = self.text(name, problems)?;
         noted(self.at(name), parse(text).map_err(|error| error.to_string()), problems)
+    }
+
+    /// The field as a mapping of texts; empty when it is not there.
+    pub(crate) fn texts(
+        &self,
+        name: &str,
+        problems: &mut Vec<FieldError>,
+    ) -> BTreeMap<String, String> {
+        let path = self.at(name);
+        let members = match self.get(name) {
+            None => return BTreeMap::new(),
+            Some(Value::Object(members)) => members,
+            Some(_) => {
+                problems.push(FieldError::new(path, "must be a mapping of texts"));
+                return BTreeMap::new();
+            }
+        };
+        let mut texts = BTreeMap::new();
+        for (key, value) in members {
+            if let Some(text) = text(&member(&path, key), value, problems) {
+                texts.insert(key.clone(), text.to_owned());
+            }
+        }
+        texts
     }
 
     /// The field as `true` or `false`.

@@ -23,6 +23,14 @@ impl FieldError {
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self { path: path.into(), message: message.into() }
     }
+
+    /// The same, of the document `number` where there are several.
+    pub(crate) fn in_document(self, number: Option<usize>) -> Self {
+        let Some(number) = number else { return self };
+        let Self { path, message } = self;
+        let separator = if path.is_empty() { "" } else { ": " };
+        Self::new(format!("document {number}{separator}{path}"), message)
+    }
 }
 
 impl From<FieldError> for Problems {

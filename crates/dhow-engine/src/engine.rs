@@ -32,6 +32,7 @@ use crate::load::{Code, Loader, Slot};
 use crate::settings;
 use crate::tenant::Tenants;
 use crate::ticker::Ticker;
+use crate::world::World;
 
 /// Descriptors that are left for sockets and files when the number of loaded functions is set.
 const DESCRIPTORS_LEFT: u64 = 2000;
@@ -53,6 +54,7 @@ pub(crate) struct Inner {
     cache: Cache,
     blobs: Arc<dyn Blobs>,
     observe: Arc<dyn Observe>,
+    pub(crate) world: World,
     config: Config,
     compiling: Semaphore,
     /// One lock per module under compilation, so that a crowd costs one.
@@ -89,6 +91,9 @@ pub enum StartError {
     /// The code folder can't be used.
     #[error("the folder for compiled code can't be used: {0}")]
     Code(#[source] io::Error),
+    /// The folder for secrets can't be used.
+    #[error("the folder for guests' secrets can't be used: {0}")]
+    Secrets(#[source] io::Error),
     /// wasmtime refused its settings; often too little address space.
     #[error("the WebAssembly engine can't start: {0}")]
     Runtime(String),
@@ -98,7 +103,8 @@ pub enum StartError {
 }
 
 impl Engine {
-    /// Starts an engine whose modules are `blobs` and whose calls are told to `observe`.
+    /// Starts an engine whose modules are `blobs`, whose calls are told to `observe` and whose
+    /// guests are granted what `world` has.
     ///
     /// # Errors
     /// When the code folder can't be used, or memory or threads can't be had.
@@ -106,6 +112,7 @@ impl Engine {
         mut config: Config,
         blobs: Arc<dyn Blobs>,
         observe: Arc<dyn Observe>,
+        world: World,
     ) -> Result<Self, StartError> {
         config.loaded = config.loaded.min(descriptors());
         let runtime = |error: wasmtime::Error| StartError::Runtime(format!("{error:#}"));
@@ -113,6 +120,9 @@ impl Engine {
         let loader = Loader::new(config.clone(), ticker.clone()).map_err(runtime)?;
         let fingerprint = settings::fingerprint_of_all().map_err(runtime)?;
         let cache = Cache::open(&config.code, fingerprint).map_err(StartError::Code)?;
+        if let Some(secrets) = &world.secrets {
+            crate::host::clear(&secrets.folder).map_err(StartError::Secrets)?;
+        }
         let background =
             Background::start(config.background_threads).map_err(StartError::Thread)?;
         Ok(Self(Arc::new(Inner {
@@ -125,6 +135,7 @@ impl Engine {
             cache,
             blobs,
             observe,
+            world,
             compiling: Semaphore::new(config.compile.parallel.max(1)),
             modules: Mutex::default(),
             counts: Counts::default(),
@@ -184,7 +195,7 @@ impl Invoke for Engine {
         let tenant = self.0.tenants.of(&revision.function.namespace);
         let slot = self.0.loader.slot(revision.digest, revision.abi);
         let record = self.0.observe.record(&revision);
-        Target::new(revision, record, slot, tenant)
+        Target::new(revision, record, slot, tenant, &self.0.world)
     }
 
     async fn invoke<B>(

@@ -22,8 +22,11 @@ mod rate;
 mod settings;
 mod tenant;
 mod ticker;
+mod world;
 
 pub use body::GuestBody;
 pub use call::Target;
 pub use config::{CompileBudget, Config};
 pub use engine::{Engine, StartError, Stats};
+pub use host::clear;
+pub use world::{SecretsIn, World};

@@ -12,7 +12,7 @@ use dhow_core::plan::egress::EgressRule;
 use dhow_core::ports::{BoxFuture, Call, CallQueue, Dispatch, Invoke, Traces};
 use dhow_core::quantity::parse_duration;
 use dhow_core::queue::{
-    Accepted, AsyncPolicy, CallBody, CallHead, EnqueueError, KEEP_RESULT, MOST_KEY, NewCall,
+    Accepted, AsyncPolicy, CallBody, CallHead, EnqueueError, KEEP, KEEP_RESULT, MOST_KEY, NewCall,
     RetryPolicy,
 };
 use dhow_http::answer::{self, PlatformBody};
@@ -31,8 +31,6 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 const RESPOND_ASYNC: &str = "respond-async";
 /// Where the answer goes, as OpenFaaS has it.
 const CALLBACK_URL: HeaderName = HeaderName::from_static("x-callback-url");
-/// How long the answer is kept.
-const KEEP: HeaderName = HeaderName::from_static("x-dhow-keep-result");
 /// The client's name for what it wants done once.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Nothing new was kept: the key was used before.

@@ -185,6 +185,7 @@ mod tests {
             rolled_back: None,
             routes: vec![],
             access: None,
+            metadata: None,
             version: 1,
             deployed_ms: 1,
         }

@@ -22,6 +22,8 @@ use hyper::body::Incoming;
 use crate::asynchronous::{self, Asynchronous, Later};
 use crate::guard::{Guard, cors};
 use crate::metrics::Metrics;
+use crate::openfaas::door::{Door, SYSTEM};
+use crate::openfaas::visit::{METHODS, Visit};
 use crate::table::{Entry, Lookup, Table};
 
 /// The path below which every function has its own.
@@ -58,6 +60,7 @@ pub struct Gateway<I: Invoke> {
     ready: Arc<AtomicBool>,
     later: Asynchronous,
     traces: Option<Arc<dyn Traces>>,
+    system: Arc<Door>,
 }
 
 /// A request whose function is found, and what is known of it besides.
@@ -73,7 +76,7 @@ struct Admitted<I: Invoke> {
 
 impl<I: Invoke> Gateway<I> {
     /// A gateway to the functions in `table`. `ready` is what `/readyz` says, `later` takes the
-    /// calls that are answered later.
+    /// calls that are answered later, `system` what is OpenFaaS' API.
     pub fn new(
         invoke: I,
         table: Arc<Table<I>>,
@@ -81,8 +84,9 @@ impl<I: Invoke> Gateway<I> {
         body_stall: Duration,
         ready: Arc<AtomicBool>,
         later: Asynchronous,
+        system: Arc<Door>,
     ) -> Self {
-        Self { invoke, table, metrics, body_stall, ready, later, traces: None }
+        Self { invoke, table, metrics, body_stall, ready, later, traces: None, system }
     }
 
     /// The same, whose calls are followed through distributed traces.
@@ -122,18 +126,32 @@ impl<I: Invoke> Gateway<I> {
                 self.metrics.refused(Reason::MethodNotAllowed);
                 return answer::method_not_allowed(&allowed, id);
             }
+            Lookup::None if full_uri.path().starts_with(SYSTEM) => {
+                // In a box, so that calls of functions have no room for it in their future.
+                return Box::pin(self.system.answer(request, self.body_stall)).await;
+            }
             Lookup::None => return self.without_function(full_uri.path(), id),
         };
         if let Some(rest) = below(full_uri.path(), &script_name) {
             *request.uri_mut() = with_path(&full_uri, rest);
         }
         forward(request.headers_mut(), ends, &full_uri);
+        let is_openfaas = entry.is_openfaas;
+        if is_openfaas && !METHODS.contains(request.method()) {
+            self.metrics.refused(Reason::MethodNotAllowed);
+            return answer::method_not_allowed(&METHODS, id);
+        }
+        let visit = is_openfaas.then(|| Visit::begin(request.headers_mut(), id));
         let admitted = Admitted { id, entry, script_name, full_uri, ends, received, is_async };
-        match admitted.entry.guard.clone() {
+        let mut response = match admitted.entry.guard.clone() {
             None => self.call(request, admitted).await,
             // In a box, so that whoever asks for no guard has no room for one in their future.
             Some(guard) => Box::pin(self.call_guarded(&guard, request, admitted)).await,
+        };
+        if let Some(visit) = visit {
+            visit.end(&mut response);
         }
+        response
     }
 
     /// Calls a function for those whom its guard lets in.
@@ -222,6 +240,9 @@ impl<I: Invoke> Gateway<I> {
                 Some(entry) => Lookup::Found(entry, base.to_owned()),
                 None => Lookup::None,
             };
+        }
+        if path.starts_with(SYSTEM) {
+            return Lookup::None;
         }
         let host = match request.uri().authority() {
             Some(authority) => Some(authority.as_str()),

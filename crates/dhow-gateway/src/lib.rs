@@ -1,6 +1,7 @@
 //! The HTTP front of dhow: the data port ([`gateway`] over [`table`]; [`asynchronous`] for what is
-//! answered later), the admin API ([`admin`]), the metrics port ([`scrape`]), what calls left behind
-//! ([`observer`], [`metrics`], [`logs`]), and who controlled what ([`audit`]).
+//! answered later), the admin API ([`admin`]), OpenFaaS' REST API ([`openfaas`]), the metrics port
+//! ([`scrape`]), what calls left behind ([`observer`], [`metrics`], [`logs`]), and who controlled
+//! what ([`audit`]).
 //!
 //! It knows the ports of `dhow-core`, and neither the engine nor the store.
 
@@ -14,5 +15,6 @@ pub mod guard;
 pub mod logs;
 pub mod metrics;
 pub mod observer;
+pub mod openfaas;
 pub mod scrape;
 pub mod table;

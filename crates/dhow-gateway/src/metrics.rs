@@ -2,6 +2,7 @@
 //! functions alone, and go with them.
 
 mod asynchronous;
+mod openfaas;
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -19,6 +20,8 @@ use prometheus::{
 
 use self::asynchronous::AsyncFamilies;
 pub use self::asynchronous::{AsyncFigures, AsyncSource};
+pub use self::openfaas::ReplicasSource;
+use self::openfaas::{OpenFaasFamilies, OpenFaasSeries};
 use crate::families;
 
 /// The outcome label of a call that the guest answered, whatever it said.
@@ -48,6 +51,7 @@ struct Families {
     process_memory: Gauge,
     asynchronous: AsyncFamilies,
     traced: IntCounterVec,
+    openfaas: OpenFaasFamilies,
     engine: Mutex<Option<Box<dyn Fn() -> EngineFigures + Send>>>,
     traces: Mutex<Option<Box<dyn Fn() -> TraceFigures + Send>>>,
     front: Mutex<Option<Box<dyn Fn() -> usize + Send>>>,
@@ -85,6 +89,7 @@ pub struct FunctionMetrics {
     cpu: Counter,
     peak_memory: Histogram,
     in_flight: IntGauge,
+    openfaas: OpenFaasSeries,
     load: Histogram,
     instantiate: Histogram,
     /// `ok`, then [`Reason::ALL`]; made at first use, so that only what happened is shown.
@@ -190,6 +195,7 @@ impl Metrics {
                     &["result"],
                 ),
             ),
+            openfaas: OpenFaasFamilies::new(&registry),
             registry,
             engine: Mutex::new(None),
             traces: Mutex::new(None),
@@ -216,6 +222,11 @@ impl Metrics {
     /// Where the figures of asynchronous calls come from.
     pub fn set_asynchronous(&self, figures: AsyncSource) {
         self.0.asynchronous.set(figures);
+    }
+
+    /// Where the numbers of functions' replicas come from.
+    pub fn set_replicas(&self, source: ReplicasSource) {
+        self.0.openfaas.set_source(source);
     }
 
     /// An asynchronous call was kept, and this is how long that took.
@@ -247,6 +258,7 @@ impl Metrics {
             cpu: families.cpu.with_label_values(&labels),
             peak_memory: families.peak_memory.with_label_values(&labels),
             in_flight: families.in_flight.with_label_values(&labels),
+            openfaas: families.openfaas.series(name),
             load: families.cold_start.with_label_values(&["load"]),
             instantiate: families.cold_start.with_label_values(&["instantiate"]),
             outcomes: std::array::from_fn(|_| OnceLock::new()),
@@ -304,6 +316,7 @@ impl Families {
             self.connections.set(i64::try_from(count()).unwrap_or(i64::MAX));
         }
         self.asynchronous.refresh();
+        self.openfaas.refresh();
         if let Some((cpu, memory)) = process() {
             self.process_cpu.inc_by((cpu - self.process_cpu.get()).max(0.0));
             self.process_memory.set(memory);
@@ -315,6 +328,7 @@ impl FunctionMetrics {
     /// A call began.
     pub fn started(&self) {
         self.in_flight.inc();
+        self.openfaas.started();
     }
 
     /// A call ended.
@@ -324,6 +338,7 @@ impl FunctionMetrics {
         if let Some(counter) = self.counter(reason) {
             counter.inc();
         }
+        self.families.openfaas.ended(&self.openfaas, outcome.status, outcome.wall);
         self.duration.observe(outcome.wall.as_secs_f64());
         self.cpu.inc_by(outcome.cpu.as_secs_f64());
         if outcome.peak_memory > 0 {
@@ -359,6 +374,7 @@ impl FunctionMetrics {
         drop(families.cpu.remove_label_values(labels));
         drop(families.peak_memory.remove_label_values(labels));
         drop(families.in_flight.remove_label_values(labels));
+        families.openfaas.forget(&self.openfaas);
         let [namespace, function] = labels;
         for outcome in Reason::ALL.iter().map(|reason| reason.as_str()).chain([OK]) {
             drop(families.invocations.remove_label_values(&[namespace, function, outcome]));

@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 /// The text format's own type (Prometheus exposition formats, version 0.0.4).
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Answers `/metrics`, which names every function: to programs on this machine, and elsewhere to
+/// Answers `/healthz`, and `/metrics`, which names every function: to programs on this machine, and elsewhere to
 /// whoever may read everything. A stranger's page learns nothing from it.
 pub fn router(metrics: Metrics, own: Own, credentials: Credentials) -> Router {
     let text = move || {
@@ -22,4 +22,6 @@ pub fn router(metrics: Metrics, own: Own, credentials: Credentials) -> Router {
         .route("/metrics", get(text))
         .layer(middleware::from_fn_with_state(credentials, credentials::guard_metrics))
         .layer(middleware::from_fn_with_state(own, origin::guard))
+        // Behind no guard: those who watch over the server ask for it.
+        .route("/healthz", get(|| async { "OK" }))
 }

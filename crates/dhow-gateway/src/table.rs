@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, Guard};
 use dhow_core::name::DEFAULT_NAMESPACE;
 use dhow_core::plan::routes::{Match, RouteTable};
 use dhow_core::ports::{Invoke, Snapshot};
+use dhow_dialects::openfaas::{self, OPENFAAS_NAMESPACE};
 use http::Method;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -20,6 +21,8 @@ pub struct Entry<I: Invoke> {
     pub backend: Backend<I>,
     /// What stands before it, whoever answers; `None` is nothing.
     pub guard: Option<Arc<guard::Guard>>,
+    /// Whether it was deployed as one of OpenFaaS', see [`crate::openfaas::visit`].
+    pub is_openfaas: bool,
 }
 
 /// What a request is for.
@@ -78,6 +81,7 @@ impl<I: Invoke> Table<I> {
             let entry = Entry {
                 backend: Backend::new(invoke, function, old.map(|old| &old.backend)),
                 guard: self.guards.guard(function, old.and_then(|old| old.guard.as_ref())),
+                is_openfaas: openfaas::is_marked(function.metadata.as_deref()),
             };
             routes.push((&function.routes[..], entry.clone()));
             if function.name.namespace.as_str() == DEFAULT_NAMESPACE {
@@ -97,10 +101,16 @@ impl<I: Invoke> Table<I> {
         drop(applied.wait_for(|now| *now >= version).await);
     }
 
-    /// The function called `NAME` or `NAME.NAMESPACE`.
+    /// The function called `NAME` or `NAME.NAMESPACE`, where the default namespace has also the
+    /// name that OpenFaaS' clients give it.
     pub fn by_name(&self, name: &str) -> Option<Entry<I>> {
         let current: Guard<_> = self.current.load();
-        current.by_name.get(name).cloned()
+        if let Some(entry) = current.by_name.get(name) {
+            return Some(entry.clone());
+        }
+        let (name, namespace) = name.split_once('.')?;
+        let entry = current.by_name.get(name).filter(|_| namespace == OPENFAAS_NAMESPACE);
+        entry.cloned()
     }
 
     /// The function that a declared route leads to.
@@ -115,6 +125,10 @@ impl<I: Invoke> Table<I> {
 
 impl<I: Invoke> Clone for Entry<I> {
     fn clone(&self) -> Self {
-        Self { backend: self.backend.clone(), guard: self.guard.clone() }
+        Self {
+            backend: self.backend.clone(),
+            guard: self.guard.clone(),
+            is_openfaas: self.is_openfaas,
+        }
     }
 }

@@ -31,6 +31,9 @@ pub fn unmet(module: &Interfaces, core: &HashSet<(String, String)>) -> Vec<Unmet
 fn is_provided(import: &str) -> bool {
     let Some((path, version)) = import.split_once('@') else { return false };
     let Some((package, interface)) = path.split_once('/') else { return false };
+    if import == CONFIG {
+        return true;
+    }
     // Release candidates (`0.2.0-rc-2023-11-10`) are other interfaces under the same name.
     if version.contains('-') {
         return false;
@@ -39,6 +42,9 @@ fn is_provided(import: &str) -> bool {
     let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else { return false };
     is_known_interface(package, &format!("{major}.{minor}"), interface)
 }
+
+/// Never was but a candidate, and is what toolchains know.
+const CONFIG: &str = "wasi:config/store@0.2.0-rc.1";
 
 /// The interfaces of WASI that a component may import, by package and WASI version.
 const INTERFACES: &[(&str, &str, &[&str])] = &[

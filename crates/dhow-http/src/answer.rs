@@ -21,6 +21,8 @@ pub enum PlatformBody<B> {
     Guest(B),
     /// The platform's; taken when it has been sent.
     Own(Option<Bytes>),
+    /// The platform's, as it comes.
+    Streamed(Pin<Box<dyn Body<Data = Bytes, Error = Failure> + Send>>),
 }
 
 /// Answers a call that failed before its head went out.
@@ -102,6 +104,7 @@ where
         match &mut *self {
             Self::Guest(body) => Pin::new(body).poll_frame(cx),
             Self::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Self::Streamed(body) => body.as_mut().poll_frame(cx),
         }
     }
 
@@ -109,6 +112,7 @@ where
         match self {
             Self::Guest(body) => body.is_end_stream(),
             Self::Own(body) => body.is_none(),
+            Self::Streamed(body) => body.is_end_stream(),
         }
     }
 
@@ -116,6 +120,7 @@ where
         match self {
             Self::Guest(body) => body.size_hint(),
             Self::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Streamed(body) => body.size_hint(),
         }
     }
 }

@@ -16,6 +16,8 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use dhow_core::digest::Digest;
 use dhow_core::ports::{Blobs, BoxFuture, UploadBody, UploadError, Uploads};
+use dhow_disk::durable::{self, Steps, System};
+use dhow_disk::is_full;
 use http_body::Body;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -23,8 +25,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
 
-use crate::durable::{self, Steps, System};
-use crate::folder::{DataFolder, OpenError, is_full};
+use crate::folder::{DataFolder, OpenError};
 
 /// Bytes gathered before they go to the disk.
 const CHUNK: usize = 256 << 10;
@@ -330,6 +331,7 @@ impl Partial {
 fn prepare(places: &Places) -> io::Result<()> {
     for folder in [&places.whole, &places.partial] {
         durable::make_private(&*places.steps, folder)?;
+        durable::sync_parent(&*places.steps, folder)?;
     }
     for entry in fs::read_dir(&places.partial)? {
         fs::remove_file(entry?.path())?;
@@ -361,10 +363,9 @@ mod tests {
     use tokio::sync::Notify;
 
     use dhow_testkit::power::Syncs;
-    use dhow_testkit::power::files::Files;
+    use dhow_testkit::power::files::{Files, Recorded};
 
     use super::*;
-    use crate::durable::tests::Recorded;
     use crate::small_disk::SmallDisk;
 
     fn open(path: &Path) -> BlobStore {

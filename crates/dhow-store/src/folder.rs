@@ -1,16 +1,17 @@
 //! The data folder and who owns it.
 
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use dhow_disk::durable::{Steps as _, System, make_private, sync_parent};
+use dhow_disk::is_full;
 use parking_lot::Mutex;
 
 use crate::backup::restore;
-use crate::durable::{System, make_private};
 
 /// The name of the lock file inside the folder.
 const LOCK: &str = "lock";
@@ -124,8 +125,11 @@ impl DataFolder {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::from_io(path, error);
         make_private(&System, path).map_err(unusable)?;
+        sync_parent(&System, path).map_err(unusable)?;
         let lock = Mutex::new(Some(take_lock(path)?));
         restore::finish(&System, path).map_err(unusable)?;
+        // What a process that was killed had given a name stays from now on.
+        System.sync_folder(path).map_err(unusable)?;
         Ok(Self { path: path.to_owned(), lock })
     }
 
@@ -225,27 +229,6 @@ fn take_lock(folder: &Path) -> Result<File, OpenError> {
     Ok(lock)
 }
 
-/// Whether the disk, or the user's share of it, is used up.
-pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// Opens `path` for reading and writing, making it if absent; nobody else may read it.
-pub(crate) fn open_private(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)?;
-    // A file that was copied here may have come with a wider mode.
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    }
-    Ok(file)
-}
-
 fn read_pid(mut lock: &File) -> Option<u32> {
     let mut text = String::new();
     lock.read_to_string(&mut text).ok()?;
@@ -260,6 +243,8 @@ fn write_pid(mut lock: &File) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
     use std::process::{Command, Stdio};
 
     use super::*;

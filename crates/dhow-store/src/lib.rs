@@ -12,6 +12,5 @@ pub mod folder;
 pub mod key_value;
 pub mod secret;
 
-mod durable;
 #[cfg(test)]
 mod small_disk;

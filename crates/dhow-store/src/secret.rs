@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::durable::{self, System};
+use dhow_disk::durable::{self, System};
+
 use crate::folder::{DataFolder, OpenError};
 
 /// The file's name inside the data folder.

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dhow_core::quantity::print_bytes;
+use dhow_queue::embedded;
 use dhow_store::backup::archive::{self, Archive};
-use dhow_store::backup::copy;
+use dhow_store::backup::{Check, copy};
 use tempfile::NamedTempFile;
 
 use crate::cli::client::Client;
@@ -60,9 +61,15 @@ pub fn run(args: &Args, settings: &Settings, output: &mut Output) -> Result<(), 
     Ok(())
 }
 
+/// How the files of stores are looked through that the archive does not know itself.
+pub(crate) const CHECKS: [Check; 1] = [Check {
+    file: embedded::FILE,
+    look: |copy, named| embedded::check(copy, named).map_err(|error| error.to_string()),
+}];
+
 fn write(args: &Args, settings: &Settings, to: &mut dyn Write) -> Result<Archive, CommandError> {
     if let Some(folder) = &args.data {
-        let copied = copy::folder(folder, to, now_ms());
+        let copied = copy::folder(folder, to, now_ms(), &CHECKS);
         return copied.map_err(|error| {
             let error = CommandError::failure(error.to_string());
             error.hint("without --data, `dhow backup` asks the dhow that runs")

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use dhow_engine::World;
+
 use crate::cli::error::CommandError;
 use crate::cli::inspect::{self, Found};
 use crate::cli::output::{Format, Output};
@@ -45,7 +47,9 @@ pub fn run(args: &Args, output: &mut Output) -> Result<(), CommandError> {
         (_, None) => None,
     };
     let local = match module {
-        Some(path) => Some(runtime.block_on(Local::start(path, Arc::new(Silent)))?),
+        Some(path) => {
+            Some(runtime.block_on(Local::start(path, Arc::new(Silent), World::default()))?)
+        }
         None => None,
     };
     let artifact = local.as_ref().map(|local| &local.artifact);

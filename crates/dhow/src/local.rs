@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dhow_core::digest::Digest;
 use dhow_core::ports::{Artifact, Blobs, Intake as _, Observe, Refusal};
-use dhow_engine::{Config, Engine};
+use dhow_engine::{Config, Engine, World};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
@@ -26,6 +26,7 @@ impl Local {
     pub(crate) async fn start(
         path: &Path,
         observe: Arc<dyn Observe>,
+        world: World,
     ) -> Result<Self, CommandError> {
         let unreadable =
             |error: io::Error| CommandError::file("the module", path.display(), &error);
@@ -35,7 +36,7 @@ impl Local {
         let mut config = Config::new(folder.path().join("code"), this_program()?);
         config.instances = 4;
         let blobs = Arc::new(OneBlob { path: path.to_owned(), digest });
-        let engine = Engine::start(config, blobs, observe)
+        let engine = Engine::start(config, blobs, observe, world)
             .map_err(|error| CommandError::failure(error.to_string()))?;
         let artifact = engine.admit(&digest, &|_| ()).await.map_err(|refusal| {
             let Refusal { message, hint, .. } = refusal;

@@ -31,17 +31,18 @@ pub struct Args {
 pub fn run(args: &Args, output: &mut Output) -> Result<(), CommandError> {
     let folder = up::data_folder(args.data.as_deref())?;
     let from = backup::open(&args.file)?;
-    let restored = restore::restore(from, folder, args.replace).map_err(|error| {
-        let hint = match &error {
-            RestoreError::Open(_) => "",
-            RestoreError::Occupied { .. } => {
-                "--replace moves that aside; or name another folder with --data"
-            }
-            RestoreError::Replaced(_) => "remove it, or move it away, and restore again",
-            _ => "nothing was changed",
-        };
-        CommandError::failure(error.to_string()).hint(hint)
-    })?;
+    let restored =
+        restore::restore(from, folder, args.replace, &backup::CHECKS).map_err(|error| {
+            let hint = match &error {
+                RestoreError::Open(_) => "",
+                RestoreError::Occupied { .. } => {
+                    "--replace moves that aside; or name another folder with --data"
+                }
+                RestoreError::Replaced(_) => "remove it, or move it away, and restore again",
+                _ => "nothing was changed",
+            };
+            CommandError::failure(error.to_string()).hint(hint)
+        })?;
     let blobs = restored.archive.files.len();
     let head = &restored.archive.head;
     output.note(format_args!(

@@ -14,13 +14,18 @@ use dhow_core::abi::{Abi, Io};
 use dhow_core::call::CallId;
 use dhow_core::function::{Revision, Template};
 use dhow_core::name::FunctionName;
+use dhow_core::network::AllowRule;
 use dhow_core::outcome::{Failure, Outcome, Reason};
 use dhow_core::ports::{Call, Invoke as _, Observe, Record, Stream};
 use dhow_core::quantity::{parse_bytes, parse_duration};
+use dhow_engine::World;
 use dhow_oci::image::pulled::Run;
+use dhow_outbound::Way;
+use dhow_outbound::resolve::System;
+use dhow_outbound::tls::Trust;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use crate::cli::error::CommandError;
 use crate::cli::output::Output;
@@ -65,6 +70,9 @@ pub struct Args {
     /// the image itself starts; may be repeated
     #[arg(long = "command", value_name = "WORD", allow_hyphen_values = true)]
     command: Vec<String>,
+    /// What the guest may connect to, such as https://api.example.com; may be repeated
+    #[arg(long = "allow-host", value_name = "RULE")]
+    allow_hosts: Vec<AllowRule>,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -85,7 +93,7 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, CommandError> {
     let runtime = runtime()?;
     runtime.block_on(async {
         let source = source(args, output).await?;
-        let local = Local::start(&source.path, Arc::new(Stderr)).await?;
+        let local = Local::start(&source.path, Arc::new(Stderr), world()?).await?;
         let revision = Arc::new(revision(args, source, &local)?);
         let target = local.engine.target(revision.clone());
         let call = call(request(args, revision.abi)?);
@@ -102,6 +110,14 @@ pub(crate) fn runtime() -> Result<Runtime, CommandError> {
         .enable_all()
         .build()
         .map_err(|error| CommandError::failure(format!("the runtime can't start: {error}")))
+}
+
+/// What the guest may be granted here.
+fn world() -> Result<World, CommandError> {
+    let trust = Trust::with(&[]).map_err(|error| CommandError::failure(error.to_string()))?;
+    // This process listens nowhere.
+    let way = Way::new(vec![], Arc::new(System), trust, Handle::current());
+    Ok(World { outbound: Some(Arc::new(way)), ..World::default() })
 }
 
 async fn source(args: &Args, output: &mut Output) -> Result<Source, CommandError> {
@@ -134,6 +150,7 @@ fn revision(args: &Args, source: Source, local: &Local) -> Result<Revision, Comm
     template.limits.memory = args.memory;
     template.limits.timeout = args.timeout;
     template.limits.cpu_time = args.cpu_time;
+    template.grants.network = args.allow_hosts.clone();
     for variable in &args.env {
         let (name, value) = variable.split_once('=').ok_or_else(|| {
             CommandError::usage(format!("`--env {variable}` has no `=`")).hint("write --env K=V")

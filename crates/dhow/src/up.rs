@@ -5,6 +5,7 @@ mod access;
 mod calls;
 mod doors;
 mod gate;
+mod grants;
 mod handover;
 mod jwks;
 mod keeping;
@@ -31,6 +32,7 @@ use dhow_gateway::guard::{Guards, KeySets};
 use dhow_gateway::logs::{self, Logs};
 use dhow_gateway::metrics::{EngineFigures, Metrics};
 use dhow_gateway::observer::Observer;
+use dhow_gateway::openfaas::door::Door as SystemDoor;
 use dhow_gateway::scrape;
 use dhow_gateway::table::Table;
 use dhow_http::Config as FrontConfig;
@@ -38,6 +40,7 @@ use dhow_store::backup::copy::Copier;
 use dhow_store::blobs::{BlobStore, Room};
 use dhow_store::catalog::{EmbeddedCatalog, KEPT_REVISIONS};
 use dhow_store::folder::DataFolder;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +61,7 @@ use crate::cli::{self, apply};
 use crate::images::server::{Own, ServerImages};
 use crate::images::{self, RegistryArgs};
 use crate::local::this_program;
-use crate::{modules, notify};
+use crate::{backup, modules, notify};
 
 /// The ports' names, for people and for a dhow that takes over.
 const GATEWAY: &str = "gateway";
@@ -142,6 +145,8 @@ pub struct Args {
     calls: calls::Args,
     #[command(flatten)]
     observe: observe::Args,
+    #[command(flatten)]
+    grants: grants::Args,
 }
 
 /// Serves until a signal says to end.
@@ -236,14 +241,16 @@ async fn serve(
     let audit = Audit::open(audit::Config::new(data.join("audit")), &metrics).map_err(failure)?;
     let export = Export::start(otlp, &metrics)?;
     let observer = Observer::with_traces(metrics.clone(), logs.clone(), export.traces());
-    let engine =
-        Engine::start(engine_config(args, data)?, blobs.clone(), Arc::new(observer.clone()))
-            .map_err(|error| failure(error).hint("fewer --instances need less address space"))?;
+    let addresses = Addresses::of(&ports)?;
+    let world =
+        grants::world(&args.grants, &addresses, data, catalog.clone(), predecessor.is_none())?;
+    let observe = Arc::new(observer.clone());
+    let engine = Engine::start(engine_config(args, data)?, blobs.clone(), observe, world)
+        .map_err(|error| failure(error).hint("fewer --instances need less address space"))?;
     show_engine(&metrics, engine.clone());
 
     let keeping = Keeping::new(folder.clone(), catalog.clone());
     let stop = CancellationToken::new();
-    let addresses = Addresses::of(&ports)?;
     let spoken = Spoken::open(&args.tls, &addresses, &stop)?;
     let access = Access::open(args, &addresses, &folder, catalog.clone())?;
     let rule = calls::rule(&args.calls, &addresses);
@@ -276,42 +283,34 @@ async fn serve(
     if predecessor.is_none() {
         calls.open()?;
     }
-    let gateway = Gateway::new(
-        engine.clone(),
-        table.clone(),
-        metrics.clone(),
-        args.body_stall,
-        ready.clone(),
-        calls.front(&args.calls, &addresses, &spoken),
-    );
-    let gateway = Arc::new(gateway.with_traces(export.traces()));
-    let mut front =
-        Front::new(ports.gateway, gateway, front_config(args, &spoken), metrics.clone());
-    front.open()?;
     let tokens = catalog.clone();
-    let api = admin::router(Admin {
+    let api = Admin {
         secrets: catalog.clone(),
         catalog: catalog.clone(),
         usage: {
             let engine = engine.clone();
             Arc::new(move |namespace| engine.usage(namespace))
         },
-        intake: Arc::new(engine),
+        intake: Arc::new(engine.clone()),
         uploads: blobs.clone(),
         images,
         backup: Arc::new(Copier::new(
             folder,
             (*blobs).clone(),
             vec![catalog.clone(), calls.gate()],
+            &backup::CHECKS,
         )),
         calls: calls.gate(),
         observer,
         logs: logs.clone(),
         audit,
-        applied: Arc::new(move |version| {
+        applied: {
             let table = table.clone();
-            Box::pin(async move { table.applied(version).await })
-        }),
+            Arc::new(move |version| {
+                let table = table.clone();
+                Box::pin(async move { table.applied(version).await })
+            })
+        },
         gateway_url: format!("{}://{}", scheme(spoken.gateway.as_ref()), addresses.gateway),
         version: env!("CARGO_PKG_VERSION"),
         tokens,
@@ -319,14 +318,33 @@ async fn serve(
         own: access.own_admin(&addresses, &spoken),
         upload_limit: args.module_size,
         changing: Arc::default(),
+    };
+    let system = access.system(api.clone(), &addresses, &spoken);
+    metrics.set_replicas({
+        let system = system.clone();
+        Box::new(move || system.replicas())
     });
-    let mut api = Api::new(ports.admin, api, spoken.admin.clone());
+    let system = Arc::new(SystemDoor::new(system, Handle::current()));
+    let gateway = Gateway::new(
+        engine.clone(),
+        table.clone(),
+        metrics.clone(),
+        args.body_stall,
+        ready.clone(),
+        calls.front(&args.calls, &addresses, &spoken),
+        system.clone(),
+    );
+    let gateway = Arc::new(gateway.with_traces(export.traces()));
+    let mut front =
+        Front::new(ports.gateway, gateway, system, front_config(args, &spoken), metrics.clone());
+    front.open()?;
+    let mut api = Api::new(ports.admin, admin::router(api), spoken.admin.clone());
     let scrape =
         scrape::router(metrics, access.own_metrics(&addresses, &spoken), access.metrics.clone());
     let mut scrape = Api::new(ports.metrics, scrape, spoken.metrics.clone());
     scrape.open()?;
     if let Some(predecessor) = predecessor.take() {
-        predecessor.serving().await;
+        predecessor.serving().await?;
         calls.open()?;
         predecessor.taken().await;
     }
@@ -401,6 +419,7 @@ async fn give(
     keeping: &Keeping,
 ) -> Result<bool, CommandError> {
     api.close(Ending::POLITE).await;
+    let system = front.close_system().await;
     let let_go = match keeping.let_go().await {
         Ok(let_go) => let_go,
         Err(error) => {
@@ -415,15 +434,17 @@ async fn give(
         calls.let_go().await;
         next = line.yours().await;
         if next == Next::Gone {
-            calls.take_again()?;
             front.reopen()?;
         }
     }
     if next == Next::Serving {
+        system.for_good();
         return Ok(true);
     }
     tracing::warn!("the dhow that was to take over has ended; this one goes on");
+    // Its lock says that the other one has no more to do with the folder, nor with the queue.
     let_go.take_again().await;
+    calls.take_again().await;
     api.open()?;
     Ok(false)
 }

@@ -11,12 +11,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dhow-dialects", &["dhow-core"]),
     ("dhow-guest", &["dhow-core"]),
     ("dhow-http", &["dhow-core"]),
-    ("dhow-store", FEATURE),
+    ("dhow-disk", &[]),
+    ("dhow-store", KEEPS),
     ("dhow-engine", FEATURE),
     ("dhow-gateway", FEATURE),
     ("dhow-oci", FEATURE),
-    ("dhow-queue", FEATURE),
+    ("dhow-outbound", FEATURE),
     ("dhow-otlp", FEATURE),
+    ("dhow-queue", KEEPS),
     (
         "dhow",
         &[
@@ -28,17 +30,21 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dhow-engine",
             "dhow-gateway",
             "dhow-oci",
+            "dhow-outbound",
             "dhow-queue",
             "dhow-otlp",
         ],
     ),
-    ("dhow-testkit", &[]),
+    ("dhow-testkit", &["dhow-disk"]),
     ("dhow-bench", &[]),
     ("xtask", &[]),
 ];
 
 /// What a feature may use: the vocabulary, and the three that are made to be shared.
 const FEATURE: &[&str] = &["dhow-core", "dhow-dialects", "dhow-guest", "dhow-http"];
+
+/// What a feature may use that keeps something on disk.
+const KEEPS: &[&str] = &["dhow-core", "dhow-dialects", "dhow-disk", "dhow-guest", "dhow-http"];
 
 /// What tests, and nothing else, may use on top.
 const FOR_TESTS: &str = "dhow-testkit";

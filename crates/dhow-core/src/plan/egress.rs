@@ -1,5 +1,5 @@
-//! Which addresses may be connected to on a stranger's behalf: for a callback now, for what
-//! guests ask for later.
+//! Which addresses may be connected to on a stranger's behalf: for a callback, and, with the rules of
+//! a function beside it ([`super::outbound`]), for what guests ask for.
 //!
 //! The rule is about addresses, never about names: whoever connects resolves a name first, asks
 //! about each address, and connects to the one that was asked about. Nothing but the public
@@ -133,27 +133,37 @@ impl EgressRule {
     }
 
     fn is_own(&self, ip: IpAddr, port: u16, is_ours: bool) -> bool {
-        self.own.iter().any(|own| {
-            let listens = plain(own.ip()) == ip
-                || (own.ip().is_unspecified() && (is_ours || ip.is_loopback()));
-            own.port() == port && listens
-        })
+        is_one_of_own(&self.own, ip, port, is_ours)
     }
+}
+
+/// Whether one of dhow's own listeners hears at `ip`, which is [`plain`].
+pub(super) fn is_one_of_own(own: &[SocketAddr], ip: IpAddr, port: u16, is_ours: bool) -> bool {
+    own.iter().any(|own| {
+        let listens =
+            plain(own.ip()) == ip || (own.ip().is_unspecified() && (is_ours || ip.is_loopback()));
+        own.port() == port && listens
+    })
 }
 
 impl Allowed {
     fn holds(&self, ip: IpAddr) -> bool {
-        match (self.network, ip) {
-            (IpAddr::V4(network), IpAddr::V4(ip)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
-                network.to_bits() & mask == ip.to_bits() & mask
-            }
-            (IpAddr::V6(network), IpAddr::V6(ip)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
-                network.to_bits() & mask == ip.to_bits() & mask
-            }
-            _ => false,
+        is_in(self.network, self.prefix, ip)
+    }
+}
+
+/// Whether the first `prefix` bits of `ip` are those of `network`.
+pub(super) fn is_in(network: IpAddr, prefix: u8, ip: IpAddr) -> bool {
+    match (network, ip) {
+        (IpAddr::V4(network), IpAddr::V4(ip)) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            network.to_bits() & mask == ip.to_bits() & mask
         }
+        (IpAddr::V6(network), IpAddr::V6(ip)) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            network.to_bits() & mask == ip.to_bits() & mask
+        }
+        _ => false,
     }
 }
 
@@ -203,7 +213,7 @@ impl fmt::Display for Allowed {
 }
 
 /// The address that packets would go to: IPv4 that is written inside of IPv6 is IPv4.
-fn plain(ip: IpAddr) -> IpAddr {
+pub(super) fn plain(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = ip else { return ip };
     match v6.segments() {
         // Mapped (RFC 4291), translated (RFC 6052), 6to4 (RFC 3056).
@@ -217,7 +227,7 @@ fn plain(ip: IpAddr) -> IpAddr {
     }
 }
 
-fn closed(ip: IpAddr) -> Option<Closed> {
+pub(super) fn closed(ip: IpAddr) -> Option<Closed> {
     match ip {
         IpAddr::V4(ip) => closed_v4(ip),
         IpAddr::V6(ip) => closed_v6(ip),

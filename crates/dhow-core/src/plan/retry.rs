@@ -18,6 +18,8 @@ pub struct Attempt {
     pub status: StatusCode,
     /// Why the platform answered; `None` when the guest did.
     pub failure: Option<Reason>,
+    /// No instance could be made.
+    pub has_no_instance: bool,
     /// How long whoever answered wants to be left alone.
     pub retry_after: Option<Duration>,
 }
@@ -39,7 +41,7 @@ pub enum Next {
 /// evenly spread over all of `u32`.
 pub fn after(policy: &RetryPolicy, before: u32, attempt: Attempt, random: u32) -> Next {
     let made = before.saturating_add(1);
-    if let Some(Reason::Concurrency | Reason::Overloaded) = attempt.failure {
+    if attempt.found_no_place() {
         // Between one and two times the shortest wait: nothing is gained by pressing.
         let jitter = part(policy.min_wait, random);
         return Next::Deferred((policy.min_wait + jitter).min(policy.max_wait));
@@ -53,6 +55,19 @@ pub fn after(policy: &RetryPolicy, before: u32, attempt: Attempt, random: u32) -
     match attempt.failure {
         Some(_) => Next::Dead,
         None => Next::Finished,
+    }
+}
+
+impl Attempt {
+    /// Whether the call was refused before it could begin, for what others use at the time.
+    fn found_no_place(&self) -> bool {
+        match self.failure {
+            Some(
+                Reason::Concurrency | Reason::Overloaded | Reason::QuotaCalls | Reason::QuotaCpu,
+            ) => true,
+            Some(Reason::QuotaMemory) => self.has_no_instance,
+            _ => false,
+        }
     }
 }
 
@@ -82,7 +97,7 @@ mod tests {
 
     fn answered(status: u16) -> Attempt {
         let status = StatusCode::from_u16(status).unwrap();
-        Attempt { status, failure: None, retry_after: None }
+        Attempt { status, failure: None, has_no_instance: false, retry_after: None }
     }
 
     fn policies() -> impl Strategy<Value = RetryPolicy> {
@@ -114,6 +129,7 @@ mod tests {
         let failed = |reason: Reason| Attempt {
             status: reason.status(),
             failure: Some(reason),
+            has_no_instance: false,
             retry_after: None,
         };
         for reason in [Reason::NotFound, Reason::PayloadTooLarge, Reason::BadRequest] {
@@ -123,10 +139,17 @@ mod tests {
             assert_eq!(after(&policy, 0, failed(reason), 0), Next::Again(Duration::ZERO));
             assert_eq!(after(&policy, 9, failed(reason), 0), Next::Dead);
         }
-        for reason in [Reason::Concurrency, Reason::Overloaded] {
+        for reason in
+            [Reason::Concurrency, Reason::Overloaded, Reason::QuotaCalls, Reason::QuotaCpu]
+        {
             let next = after(&policy, 99, failed(reason), 0);
             assert_eq!(next, Next::Deferred(policy.min_wait), "{reason}");
         }
+        // A guest that was refused more has begun; one that could not be made has not.
+        let refused = failed(Reason::QuotaMemory);
+        assert_eq!(after(&policy, 9, refused, 0), Next::Dead);
+        let refused = Attempt { has_no_instance: true, ..refused };
+        assert_eq!(after(&policy, 9, refused, 0), Next::Deferred(policy.min_wait));
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use dhow_core::abi::{Abi, Io};
 use dhow_core::function::{Function, ImageSource, Source, Template};
 use dhow_core::limits::ARGS_AND_ENV;
+use dhow_core::metadata::{MOST_METADATA, Metadata};
 use dhow_core::name::{FunctionName, Label};
 use serde_json::Value;
 
 use super::access::access;
 use super::limits::{limits, reuse};
 use super::routes::routes;
-use super::{API_VERSION, KIND, asynchronous, key_value};
+use super::{API_VERSION, KIND, asynchronous, grants, key_value};
 use crate::fields::{self, Known, Object, Shown};
 use crate::problem::FieldError;
 
@@ -33,8 +34,10 @@ const SPEC: Known = Known {
         "rateLimit",
         "keyValue",
         "placement",
+        "network",
+        "secrets",
     ],
-    unsupported: &["secrets", "mounts", "network", "triggers", "scale"],
+    unsupported: &["mounts", "triggers", "scale"],
 };
 const SOURCE: Known = Known {
     fields: &["path", "blob", "program", "image", "pullSecrets", "command"],
@@ -55,7 +58,7 @@ pub fn decode(document: &Value) -> Result<Function, Vec<FieldError>> {
 }
 
 /// [`decode`], where no namespace means `namespace`.
-pub(super) fn decode_in(document: &Value, namespace: &Label) -> Result<Function, Vec<FieldError>> {
+pub(crate) fn decode_in(document: &Value, namespace: &Label) -> Result<Function, Vec<FieldError>> {
     let mut problems = Vec::new();
     match function(document, namespace, &mut problems) {
         Some(function) if problems.is_empty() => Ok(function),
@@ -75,10 +78,11 @@ fn function(
 ) -> Option<Function> {
     check_kind(document, problems)?;
     let document = Object::open("", document, &DOCUMENT, problems)?;
-    let name = document
+    let said = document
         .required("metadata", problems)
-        .and_then(|_| document.object("metadata", &METADATA, problems))
-        .and_then(|metadata| name(&metadata, namespace, problems));
+        .and_then(|_| document.object("metadata", &METADATA, problems));
+    let metadata = said.as_ref().map(|said| metadata(said, problems)).unwrap_or_default();
+    let name = said.and_then(|said| name(&said, namespace, problems));
     let spec = document
         .required("spec", problems)
         .and_then(|_| document.object("spec", &SPEC, problems))?;
@@ -95,12 +99,13 @@ fn function(
         reuse: reuse(&spec, problems),
         asynchronous: asynchronous::decode(&spec, problems),
         stores: key_value::decode(&spec, problems),
+        grants: grants::decode(&spec, problems),
     };
     check_args_and_env(&spec, &template, problems);
     check_placement(&spec, problems);
     let routes = routes(&spec, problems);
     let access = access(&spec, problems);
-    Some(Function { name: name?, source: source?, abi, template, routes, access })
+    Some(Function { name: name?, source: source?, abi, template, routes, access, metadata })
 }
 
 /// A document of another kind is refused for that alone: its fields are none of ours.
@@ -128,9 +133,6 @@ fn name(
     namespace: &Label,
     problems: &mut Vec<FieldError>,
 ) -> Option<FunctionName> {
-    for field in ["labels", "annotations"] {
-        check_texts(metadata, field, problems);
-    }
     let name = metadata
         .required("name", problems)
         .and_then(|_| metadata.parsed("name", str::parse::<Label>, problems));
@@ -141,19 +143,18 @@ fn name(
     Some(FunctionName { namespace: namespace?, name: name? })
 }
 
-/// A mapping of texts that is not kept.
-fn check_texts(metadata: &Object<'_>, field: &str, problems: &mut Vec<FieldError>) {
-    match metadata.get(field) {
-        None => {}
-        Some(Value::Object(texts)) => {
-            for (key, value) in texts {
-                fields::text(&fields::member(&metadata.at(field), key), value, problems);
-            }
-        }
-        Some(_) => {
-            problems.push(FieldError::new(metadata.at(field), "must be a mapping of texts"));
-        }
+fn metadata(said: &Object<'_>, problems: &mut Vec<FieldError>) -> Metadata {
+    let metadata = Metadata {
+        labels: said.texts("labels", problems),
+        annotations: said.texts("annotations", problems),
+    };
+    let size = metadata.size();
+    if size > MOST_METADATA {
+        let message =
+            format!("labels and annotations hold {size} bytes together; at most {MOST_METADATA}");
+        problems.push(FieldError::new(said.at("annotations"), message));
     }
+    metadata
 }
 
 fn source(said: &Object<'_>, problems: &mut Vec<FieldError>) -> Option<Source> {

@@ -2,6 +2,7 @@
 
 use dhow_core::function::{Function, ImageSource, Source, Template};
 use dhow_core::limits::Limits;
+use dhow_core::metadata::Metadata;
 use dhow_core::name::Label;
 use dhow_core::quantity::{print_bytes, print_cpu, print_duration};
 use dhow_core::route::Route;
@@ -15,7 +16,8 @@ use super::{API_VERSION, KIND, access};
 /// Every limit is written, also where it is the default: a document that is kept must mean the
 /// same after the defaults have changed.
 pub fn encode(function: &Function) -> Value {
-    let Template { io, args, env, limits, reuse, asynchronous, stores } = &function.template;
+    let Template { io, args, env, limits, reuse, asynchronous, stores, grants } =
+        &function.template;
     let mut spec = json!({
         "source": source(&function.source),
         "abi": function.abi.map_or("auto", |abi| abi.as_str()),
@@ -43,16 +45,28 @@ pub fn encode(function: &Function) -> Value {
     if let Some(stores) = super::key_value::encode(stores) {
         spec["keyValue"] = stores;
     }
+    super::grants::encode(grants, &mut spec);
     access::encode(&function.access, &mut spec);
     json!({
         "apiVersion": API_VERSION,
         "kind": KIND,
-        "metadata": {
-            "name": function.name.name.as_str(),
-            "namespace": function.name.namespace.as_str(),
-        },
+        "metadata": metadata(function),
         "spec": spec,
     })
+}
+
+fn metadata(function: &Function) -> Value {
+    let mut written = json!({
+        "name": function.name.name.as_str(),
+        "namespace": function.name.namespace.as_str(),
+    });
+    let Metadata { labels, annotations } = &function.metadata;
+    for (field, texts) in [("labels", labels), ("annotations", annotations)] {
+        if !texts.is_empty() {
+            written[field] = json!(texts);
+        }
+    }
+    written
 }
 
 fn source(source: &Source) -> Value {

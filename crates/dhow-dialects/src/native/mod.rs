@@ -1,8 +1,7 @@
 //! dhow's own format: the document `Function` of the group `dhow.dev`.
 //!
-//! `metadata.labels` and `metadata.annotations` are taken and not kept: a Function has no place
-//! for them. What the format has and this version does not run (`secrets`, `mounts`,
-//! `network`, `triggers`, `scale`, `placement: pod`, the ABIs `spin`, `actor` and
+//! What the format has and this version does not run (`mounts`,
+//! `triggers`, `scale`, `placement: pod`, the ABIs `spin`, `actor` and
 //! `server`) is refused by name, never passed over.
 
 mod access;
@@ -11,6 +10,7 @@ mod auth;
 mod cors;
 mod decode;
 mod encode;
+mod grants;
 mod key_value;
 mod limits;
 mod routes;
@@ -19,9 +19,10 @@ use dhow_core::function::Function;
 use dhow_core::name::Label;
 
 use crate::document;
-use crate::problem::{FieldError, Problems};
+use crate::problem::Problems;
 
 pub use decode::decode;
+pub(crate) use decode::decode_in;
 pub use encode::encode;
 
 /// The `apiVersion` of a document of this format.
@@ -42,12 +43,10 @@ pub fn parse_documents(text: &str, namespace: &Label) -> Result<Vec<Function>, P
     for (index, document) in documents.iter().enumerate() {
         match decode::decode_in(document, namespace) {
             Ok(function) => functions.push(function),
-            Err(problems) if several => fields.extend(problems.into_iter().map(|problem| {
-                let FieldError { path, message } = problem;
-                let separator = if path.is_empty() { "" } else { ": " };
-                FieldError::new(format!("document {}{separator}{path}", index + 1), message)
-            })),
-            Err(problems) => fields.extend(problems),
+            Err(problems) => {
+                let number = several.then_some(index + 1);
+                fields.extend(problems.into_iter().map(|problem| problem.in_document(number)));
+            }
         }
     }
     if fields.is_empty() { Ok(functions) } else { Err(Problems { fields }) }

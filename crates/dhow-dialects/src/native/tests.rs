@@ -6,8 +6,10 @@ use dhow_core::abi::{Abi, Io};
 use dhow_core::access::Access;
 use dhow_core::digest::Digest;
 use dhow_core::function::{Function, ImageSource, Reuse, Source, Template};
+use dhow_core::grant::Grants;
 use dhow_core::key_value::{Room, StoreGrant};
 use dhow_core::limits::{self, Bounds, Limits};
+use dhow_core::metadata::{MOST_METADATA, Metadata};
 use dhow_core::name::FunctionName;
 use dhow_core::queue::{self, AsyncPolicy, RetryPolicy};
 use dhow_core::route::Route;
@@ -55,6 +57,7 @@ fn the_shortest_document_has_every_default() {
             template: Template::default(),
             routes: vec![],
             access: Access::default(),
+            metadata: Metadata::default(),
         }
     );
 }
@@ -94,6 +97,8 @@ spec:
     keepResult: 1h
   keyValue: {stores: [{name: default, shared: carts, size: 1Mi}]}
   placement: pool
+  network: {allow: ["https://api.example.com"]}
+  secrets: [token]
   routes:
   - path: /users/{id}
     methods: [GET, HEAD]
@@ -149,6 +154,10 @@ spec:
                     shared: Some("carts".parse().unwrap()),
                     room: Room { size: 1 << 20, ..Room::default() },
                 }],
+                grants: Grants {
+                    network: vec!["https://api.example.com".parse().unwrap()],
+                    secrets: vec!["token".parse().unwrap()],
+                },
             },
             routes: vec![
                 Route {
@@ -159,6 +168,10 @@ spec:
                 Route { host: None, path: "/files/*".to_owned(), methods: vec![] },
             ],
             access: Access::default(),
+            metadata: Metadata {
+                labels: [("a.b/c".to_owned(), "1".to_owned())].into(),
+                annotations: [("note".to_owned(), "hi".to_owned())].into(),
+            },
         }
     );
 }
@@ -221,9 +234,7 @@ spec:
 #[test]
 fn what_this_version_does_not_run_is_refused_by_name() {
     for (spec, path) in [
-        ("secrets: [token]", "spec.secrets"),
         ("mounts: [{source: ., path: /data}]", "spec.mounts"),
-        ("network: {allow: []}", "spec.network"),
         ("triggers: {cron: []}", "spec.triggers"),
         ("scale: {max: 3}", "spec.scale"),
         ("placement: pod", "spec.placement"),
@@ -235,7 +246,7 @@ fn what_this_version_does_not_run_is_refused_by_name() {
         assert_eq!(at, path);
         assert!(message.ends_with("is not supported by this version of dhow"), "{message}");
     }
-    assert!(parse_documents(&with_spec("placement: pool, secrets: null")).is_ok());
+    assert!(parse_documents(&with_spec("placement: pool, mounts: null")).is_ok());
 }
 
 #[test]
@@ -464,6 +475,17 @@ fn any_routes() -> impl Strategy<Value = Vec<Route>> {
 }
 
 #[test]
+fn what_may_not_be_allowed_is_named() {
+    let path = |spec: &str| problem(&with_spec(spec)).0;
+    assert_eq!(path("network: {allow: [api.example.com]}"), "spec.network.allow[0]");
+    assert_eq!(path("network: {allow: ['http://a', 'http://a']}"), "spec.network.allow[1]");
+    assert_eq!(path("secrets: [a, a]"), "spec.secrets[1]");
+    assert_eq!(path("secrets: [A]"), "spec.secrets[0]");
+    assert_eq!(path("network: {allow: ['tcp://a:1']}"), "spec.network.allow[0]");
+    assert_eq!(path("network: {deny: ['http://a']}"), "spec.network.deny");
+}
+
+#[test]
 fn retries_are_refused_that_make_no_sense() {
     let path = |spec: &str| problem(&with_spec(spec)).0;
     assert_eq!(path("async: {queue: Slow}"), "spec.async.queue");
@@ -495,6 +517,26 @@ fn any_async() -> impl Strategy<Value = AsyncPolicy> {
         })
 }
 
+fn any_metadata() -> impl Strategy<Value = Metadata> {
+    let texts = || prop::collection::btree_map("[a-z./-]{0,10}", ".{0,20}", 0..3);
+    (texts(), texts()).prop_map(|(labels, annotations)| Metadata { labels, annotations })
+}
+
+#[test]
+fn metadata_has_a_bound() {
+    let document = |length: usize| {
+        let text = "x".repeat(length);
+        format!(
+            "{{apiVersion: dhow.dev/v1alpha1, kind: Function, spec: {{source: {{path: a}}}}, \
+             metadata: {{name: a, labels: {{l: {text}}}, annotations: {{a: b}}}}}}"
+        )
+    };
+    assert!(parse_documents(&document(MOST_METADATA - 3)).is_ok());
+    assert_eq!(problem(&document(MOST_METADATA - 2)).0, "metadata.annotations");
+    let (path, _) = problem(&document(1).replace("{a: b}", "[a]"));
+    assert_eq!(path, "metadata.annotations");
+}
+
 fn any_function() -> impl Strategy<Value = Function> {
     let label = "[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?";
     (
@@ -510,12 +552,27 @@ fn any_function() -> impl Strategy<Value = Function> {
             within(limits::REUSE_CONCURRENT),
             duration_within(limits::REUSE_IDLE),
         ),
-        any_async(),
+        (any_async(), prop::sample::select(vec![Grants::default(), super::grants::tests::full()])),
         any_routes(),
-        prop::sample::select(vec![Access::default(), super::access::tests::full()]),
+        (
+            prop::sample::select(vec![Access::default(), super::access::tests::full()]),
+            any_metadata(),
+        ),
     )
         .prop_map(
-            |(name, source, abi, io, args, env, limits, reuse, asynchronous, routes, access)| {
+            |(
+                name,
+                source,
+                abi,
+                io,
+                args,
+                env,
+                limits,
+                reuse,
+                (asynchronous, grants),
+                routes,
+                (access, metadata),
+            )| {
                 Function {
                     name: FunctionName::parse(&name).unwrap(),
                     source,
@@ -528,9 +585,11 @@ fn any_function() -> impl Strategy<Value = Function> {
                         reuse: Reuse { calls: reuse.0, concurrent: reuse.1, idle: reuse.2 },
                         asynchronous,
                         stores: vec![],
+                        grants,
                     },
                     routes,
                     access,
+                    metadata,
                 }
             },
         )

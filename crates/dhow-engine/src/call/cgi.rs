@@ -34,13 +34,13 @@ where
 {
     let flight = running.flight;
     let method = call.request.method().clone();
-    let mut wasi = running.wasi();
-    set_args(&mut wasi, flight, &call);
-    set_variables(&mut wasi, &call, &flight.target.revision().template.env);
+    let mut wasi = running.wasi().await?;
+    set_args(&mut wasi.builder, flight, &call);
+    set_variables(&mut wasi.builder, &call, &flight.target.revision().template.env);
     let body = for_guest(flight, call.request).into_body();
-    wasi.stdin(BodyStdin::new(body));
+    wasi.builder.stdin(BodyStdin::new(body));
     let (stdout, mut output) = pipe();
-    wasi.stdout(stdout);
+    wasi.builder.stdout(stdout);
 
     let (mut drive, exit) = command::start(flight, code, wasi, running.place);
     let block = drive.until(running.engine, read_block(&mut output)).await;

@@ -18,7 +18,7 @@ use crate::call::failure::failure_of;
 use crate::call::guest::{Drive, Guest, Serves};
 use crate::call::{Running, cgi, keeper, stdio};
 use crate::flight::Flight;
-use crate::host::{self, State};
+use crate::host::{self, State, Wasi, Writer};
 use crate::load::Code;
 
 /// Answers a call as `io` says.
@@ -45,10 +45,16 @@ pub(super) type Exit = Arc<std::sync::OnceLock<i32>>;
 pub(super) fn start(
     flight: &Arc<Flight>,
     code: &Arc<Code>,
-    wasi: WasiCtxBuilder,
+    wasi: Wasi,
     place: OwnedSemaphorePermit,
 ) -> (Drive, Exit) {
-    let store = host::store(code.engine(), wasi, flight.limits().memory, flight.meter().clone());
+    let store = host::store(
+        code.engine(),
+        wasi,
+        &flight.target,
+        Writer::Call(flight.clone()),
+        flight.meter().clone(),
+    );
     let exit = Exit::default();
     let program = run(store, code.clone(), flight.clone(), exit.clone(), place);
     let guest = Guest::new(flight.meter().clone(), Serves::Call(flight.clone()), program);

@@ -18,7 +18,9 @@ pub(super) fn failure_of(error: &Error, meter: &Meter) -> Failure {
         return Failure::new(Reason::Overloaded, "no room for another instance");
     }
     if let Some(failure) = meter.quota_failure() {
-        return failure;
+        // An error that the guest's code did not come to has no trace of it.
+        let has_no_instance = error.downcast_ref::<WasmBacktrace>().is_none();
+        return Failure { has_no_instance, ..failure };
     }
     let what = describe(error);
     if meter.was_refused_memory() {

@@ -44,9 +44,15 @@ where
     if !flight.target.revision().template.reuse.is_fresh() {
         return reused::answer(running, code, method, request).await;
     }
-    let mut wasi = running.wasi();
-    wasi.stdout(Lines::new(Writer::Call(flight.clone()), Stream::Stdout).stream());
-    let store = host::store(code.engine(), wasi, flight.limits().memory, flight.meter().clone());
+    let mut wasi = running.wasi().await?;
+    wasi.builder.stdout(Lines::new(Writer::Call(flight.clone()), Stream::Stdout).stream());
+    let store = host::store(
+        code.engine(),
+        wasi,
+        &flight.target,
+        Writer::Call(flight.clone()),
+        flight.meter().clone(),
+    );
     let (sender, head) = oneshot::channel();
     let guest = run(store, code.clone(), request, sender, flight.clone(), running.place);
     let mut drive =

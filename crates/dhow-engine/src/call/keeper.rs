@@ -32,10 +32,10 @@ where
         Ok(body) => body?.to_bytes(),
         Err(_) => return Err(flight.wall_time_over()),
     };
-    let mut wasi = running.wasi();
-    command::set_args(&mut wasi, flight, &keeper::parse_args(&body));
+    let mut wasi = running.wasi().await?;
+    command::set_args(&mut wasi.builder, flight, &keeper::parse_args(&body));
     let output = Capture::new(flight.clone());
-    wasi.stdout(output.stream());
+    wasi.builder.stdout(output.stream());
 
     let (mut drive, exit) = command::start(flight, code, wasi, running.place);
     drive.finish(running.engine).await;

@@ -22,7 +22,7 @@ use ::http::{Method, Request, Response};
 use bytes::Bytes;
 use dhow_core::function::Revision;
 use dhow_core::outcome::{Failure, Reason};
-use dhow_core::ports::{Call, Record, Stream};
+use dhow_core::ports::{Call, Egress, Record, Stream};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::time::timeout_at;
@@ -33,11 +33,12 @@ use crate::admission::{Admission, Full};
 use crate::body::GuestBody;
 use crate::engine::Inner;
 use crate::flight::Flight;
-use crate::host::{Lines, Writer};
+use crate::host::{Given, Lines, Wasi, Writer};
 use crate::load::{Code, Slot};
 use crate::meter::{Meter, Scope};
 use crate::rate::CpuRate;
 use crate::tenant::Tenant;
+use crate::world::World;
 
 /// A revision made ready for calls. Holds no code until the first of them.
 #[derive(Clone)]
@@ -51,6 +52,8 @@ struct TargetInner {
     tenant: Arc<Tenant>,
     slot: Arc<Slot>,
     reused: reused::Instances,
+    /// The function's way out, where it is granted one.
+    egress: Option<Arc<dyn Egress>>,
 }
 
 impl Target {
@@ -59,10 +62,13 @@ impl Target {
         record: Arc<dyn Record>,
         slot: Arc<Slot>,
         tenant: Arc<Tenant>,
+        world: &World,
     ) -> Self {
         let limits = &revision.template.limits;
         let rate = limits.cpu_millis.map(|millis| Arc::new(CpuRate::new(millis, Instant::now())));
+        let egress = world.outbound.as_ref().and_then(|outbound| outbound.open(&revision));
         Self(Arc::new(TargetInner {
+            egress,
             admission: Admission::new(limits.concurrency, limits.queue),
             rate,
             tenant,
@@ -79,6 +85,10 @@ impl Target {
 
     pub(crate) fn record(&self) -> &dyn Record {
         &*self.0.record
+    }
+
+    pub(crate) fn egress(&self) -> Option<&Arc<dyn Egress>> {
+        self.0.egress.as_ref()
     }
 }
 
@@ -182,16 +192,36 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    /// A WASI context with the revision's arguments and environment; errors go to the log.
-    fn wasi(&self) -> WasiCtxBuilder {
-        let template = &self.flight.target.revision().template;
-        let mut wasi = WasiCtxBuilder::new();
-        wasi.stderr(Lines::new(Writer::Call(self.flight.clone()), Stream::Stderr).stream());
-        if !template.env.is_empty() {
-            wasi.envs(&template.env);
-        }
-        wasi
+    /// A WASI context with the revision's environment and files; errors go to the log.
+    async fn wasi(&self) -> Result<Wasi, Failure> {
+        let target = &self.flight.target;
+        let mut builder = WasiCtxBuilder::new();
+        builder.stderr(Lines::new(Writer::Call(self.flight.clone()), Stream::Stderr).stream());
+        let given = granted(self.engine, target, &mut builder).await?;
+        Ok(Wasi { builder, given })
     }
+}
+
+/// Gives `wasi` the revision's environment and what it is granted in files.
+async fn granted(
+    engine: &Inner,
+    target: &Target,
+    wasi: &mut WasiCtxBuilder,
+) -> Result<Option<Given>, Failure> {
+    let Revision { function, template, .. } = target.revision();
+    if !template.env.is_empty() {
+        wasi.envs(&template.env);
+    }
+    let names = &template.grants.secrets;
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let unable = |why: String| Failure::new(Reason::NotReady, why);
+    let place = engine.world.secrets.as_ref();
+    let place = place.ok_or_else(|| unable("no secrets are kept here".to_owned()))?;
+    let given = Given::read(place, &function.namespace, names).await?;
+    given.show(wasi).map_err(|error| unable(format!("the secrets can't be shown: {error:#}")))?;
+    Ok(Some(given))
 }
 
 /// Ends the guest when the caller goes away before it has its answer's head.

@@ -27,12 +27,13 @@ use crate::body::GuestBody;
 use crate::call::failure::failure_of;
 use crate::call::guest::{Current, Drive, Guest, Serves};
 use crate::call::http::{Head, said_error, said_nothing};
-use crate::call::{Running, TargetInner, is_bodiless};
+use crate::call::{Running, Target, TargetInner, granted, is_bodiless};
+use crate::engine::Inner;
 use crate::flight::Flight;
-use crate::host::{self, Lines, State, Writer};
+use crate::host::{self, Lines, State, Wasi, Writer};
 use crate::idlers::Idlers;
 use crate::load::Code;
-use crate::meter::{Meter, Scope};
+use crate::meter::{Meter, Scope, Stop};
 
 /// The instances of one revision that may take another call.
 #[derive(Default)]
@@ -158,11 +159,6 @@ fn start(running: Running<'_>, code: &Arc<Code>, jobs: mpsc::UnboundedReceiver<J
     let rates = (flight.target.0.rate.clone(), flight.target.0.tenant.limited());
     let meter = Arc::new(Meter::new(scope, limits.cpu_time, rates, engine.ticker.clone()));
     let current = Arc::new(Current::default());
-    let mut wasi = wasmtime_wasi::WasiCtxBuilder::new();
-    wasi.stdout(Lines::new(Writer::Current(current.clone()), Stream::Stdout).stream());
-    wasi.stderr(Lines::new(Writer::Current(current.clone()), Stream::Stderr).stream());
-    wasi.envs(&flight.target.revision().template.env);
-    let store = host::store(code.engine(), wasi, limits.memory, meter.clone());
     let serves = match together {
         true => Serves::Together,
         false => Serves::Calls(current.clone()),
@@ -178,7 +174,9 @@ fn start(running: Running<'_>, code: &Arc<Code>, jobs: mpsc::UnboundedReceiver<J
         id,
         serving: Mutex::default(),
     };
-    let guest = Guest::new(meter, serves, live(life, store, code.clone(), running.place));
+    let target = flight.target.clone();
+    let live = live(life, engine.clone(), target, code.clone(), running.place);
+    let guest = Guest::new(meter, serves, live);
     tokio::spawn(async move { Drive::new(guest).finish(&engine).await });
 }
 
@@ -273,12 +271,22 @@ impl Life {
 
 async fn live(
     mut life: Life,
-    mut store: Store<State>,
+    engine: Arc<Inner>,
+    target: Target,
     code: Arc<Code>,
     place: OwnedSemaphorePermit,
 ) {
     let began = Instant::now();
     let Some(first) = life.next().await else { return };
+    let mut store = match store(&life, &engine, &target, &code).await {
+        Ok(store) => store,
+        Err(failure) => {
+            life.fail(&wasmtime::Error::new(Stop(failure)));
+            return;
+        }
+    };
+    // Its revision may be replaced while the instance lives.
+    drop(target);
     let proxy = match &*code {
         Code::Proxy(pre) => pre.instantiate_async(&mut store).await.map(Proxy::P2),
         Code::Service(pre) => pre.instantiate_async(&mut store).await.map(Proxy::P3),
@@ -298,6 +306,21 @@ async fn live(
     }
     drop(store);
     drop(place);
+}
+
+async fn store(
+    life: &Life,
+    engine: &Inner,
+    target: &Target,
+    code: &Code,
+) -> Result<Store<State>, Failure> {
+    let writer = || Writer::Current(life.current.clone());
+    let mut builder = wasmtime_wasi::WasiCtxBuilder::new();
+    builder.stdout(Lines::new(writer(), Stream::Stdout).stream());
+    builder.stderr(Lines::new(writer(), Stream::Stderr).stream());
+    let given = granted(engine, target, &mut builder).await?;
+    let wasi = Wasi { builder, given };
+    Ok(host::store(code.engine(), wasi, target, writer(), life.meter.clone()))
 }
 
 async fn one_by_one(life: &mut Life, store: &mut Store<State>, proxy: &Proxy, first: Call) {

@@ -29,13 +29,13 @@ where
     B: Body<Data = Bytes, Error = Failure> + Send + Unpin + 'static,
 {
     let flight = running.flight;
-    let mut wasi = running.wasi();
-    command::set_args(&mut wasi, flight, &[]);
+    let mut wasi = running.wasi().await?;
+    command::set_args(&mut wasi.builder, flight, &[]);
     let (head, body) = for_guest(flight, call.request).into_parts();
-    set_variables(&mut wasi, &head, body.size_hint().exact());
-    wasi.stdin(BodyStdin::new(body));
+    set_variables(&mut wasi.builder, &head, body.size_hint().exact());
+    wasi.builder.stdin(BodyStdin::new(body));
     let output = Capture::new(flight.clone());
-    wasi.stdout(output.stream());
+    wasi.builder.stdout(output.stream());
 
     let (mut drive, exit) = command::start(flight, code, wasi, running.place);
     drive.finish(running.engine).await;

@@ -6,7 +6,7 @@ use wasmtime::{Engine, Result, Store};
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
-use crate::host::State;
+use crate::host::{State, config};
 use crate::settings::Profile;
 
 /// Everything that can be linked. What a function is not granted is linked all the same and
@@ -26,6 +26,7 @@ impl Linkers {
         let mut component = wasmtime::component::Linker::new(engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut component)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut component)?;
+        config::link(&mut component)?;
         if profile == Profile::Concurrent {
             wasmtime_wasi::p3::add_to_linker(&mut component)?;
             wasmtime_wasi_http::p3::add_to_linker(&mut component)?;

@@ -75,6 +75,7 @@ pub(crate) struct Lines {
 }
 
 /// Whose lines they are.
+#[derive(Clone)]
 pub(crate) enum Writer {
     /// The call that the instance was made for.
     Call(Arc<Flight>),
@@ -98,6 +99,11 @@ impl Lines {
 
     pub(crate) fn stream(self: &Arc<Self>) -> impl StdoutStream + 'static {
         Handle(self.clone())
+    }
+
+    /// A line of the platform's own.
+    pub(crate) fn note(&self, line: &str) {
+        self.line(line.as_bytes());
     }
 
     fn line(&self, line: &[u8]) {

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::host::Limiter;
+use crate::call::Target;
+use crate::host::{Asker, Given, Limiter, Writer};
 use crate::meter::Meter;
 
 /// Handles (streams, fields, bodies…) that one instance may hold at a time.
@@ -23,25 +22,42 @@ const MAX_RANDOM: u64 = 1 << 20;
 pub(crate) struct State {
     pub(crate) wasi: WasiP1Ctx,
     http: WasiHttpCtx,
-    hooks: Hooks,
+    asker: Asker,
+    given: Option<Given>,
     limiter: Limiter,
     pub(crate) meter: Arc<Meter>,
 }
 
-/// A store for one instance. Interrupted every tick; what its memories and tables may hold, what
-/// its CPU may be, the meter and the limiter decide.
+/// What a guest's WASI context is made of, and what has to live as long as it.
+pub(crate) struct Wasi {
+    pub(crate) builder: WasiCtxBuilder,
+    pub(crate) given: Option<Given>,
+}
+
+impl State {
+    /// The secrets that the instance was given, where there are any.
+    pub(crate) fn given(&self) -> Option<&Given> {
+        self.given.as_ref()
+    }
+}
+
+/// A store for one instance of `target`, whose log is `writer`'s. Interrupted every tick; what its
+/// memories and tables may hold, what its CPU may be, the meter and the limiter decide.
 pub(crate) fn store(
     engine: &Engine,
-    mut wasi: WasiCtxBuilder,
-    memory: u64,
+    wasi: Wasi,
+    target: &Target,
+    writer: Writer,
     meter: Arc<Meter>,
 ) -> Store<State> {
-    let mut wasi = wasi.max_random_size(MAX_RANDOM).build_p1();
+    let Wasi { mut builder, given } = wasi;
+    let mut wasi = builder.max_random_size(MAX_RANDOM).build_p1();
     wasi.ctx().table.set_max_capacity(MAX_HANDLES);
     let mut http = WasiHttpCtx::new();
     http.set_field_size_limit(MAX_FIELDS);
-    let state =
-        State { wasi, http, hooks: Hooks, limiter: Limiter::new(memory, meter.clone()), meter };
+    let limiter = Limiter::new(target.revision().template.limits.memory, meter.clone());
+    let asker = Asker::new(target.egress().cloned(), writer);
+    let state = State { wasi, http, asker, given, limiter, meter };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);
     store.set_epoch_deadline(1);
@@ -60,24 +76,7 @@ impl WasiHttpView for State {
         WasiHttpCtxView {
             ctx: &mut self.http,
             table: self.wasi.ctx().table,
-            hooks: &mut self.hooks,
+            hooks: &mut self.asker,
         }
-    }
-}
-
-/// What a guest may ask of the world over HTTP: nothing, until it is granted.
-struct Hooks;
-
-type Sent =
-    Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
-
-impl WasiHttpHooks for Hooks {
-    fn send_request(
-        &mut self,
-        _request: http::Request<WasiBody>,
-        _options: Option<RequestOptions>,
-        _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> Box<dyn Future<Output = Sent> + Send> {
-        Box::new(async { Err(Error::HttpRequestDenied) })
     }
 }

@@ -80,7 +80,7 @@ impl Credentials {
     }
 
     /// Who sent a request with these headers.
-    fn principal(&self, headers: &HeaderMap) -> Result<Principal, Refused> {
+    pub(crate) fn principal(&self, headers: &HeaderMap) -> Result<Principal, Refused> {
         match given(headers)? {
             None if self.demanded => Err(Refused::Missing),
             None => Ok(Principal { who: Who::Unasked, grants: [Grant::ADMIN].into() }),
@@ -119,6 +119,15 @@ impl Principal {
             Who::Admin => ADMIN.to_owned(),
             Who::Token(name) => format!("token:{name}"),
         }
+    }
+
+    /// The namespaces that they may see; `None` is all.
+    pub(crate) fn visible(&self) -> Option<Vec<Label>> {
+        if self.may(Scope::Read, Place::Everywhere) {
+            return None;
+        }
+        let own = self.grants.iter().filter_map(|grant| grant.namespace.clone());
+        Some(own.filter(|namespace| self.sees(namespace)).collect())
     }
 
     /// Whether they may see what is in `namespace`.

@@ -9,13 +9,15 @@ use dhow_core::abi::{Abi, Io};
 use dhow_core::digest::Digest;
 use dhow_core::function::{Deployed, Function, Revision, Source, Template};
 use dhow_core::limits::ARGS_AND_ENV;
-use dhow_core::name::FunctionName;
+use dhow_core::metadata::Metadata;
+use dhow_core::name::{FunctionName, Label};
 use dhow_core::plan::routes::{self, Reach};
 use dhow_core::ports::{Artifact, CatalogError, NewRevision, Pulled};
 use dhow_core::quota;
 use dhow_core::token::{Place, Scope};
 use dhow_dialects::document;
 use dhow_dialects::native;
+use dhow_dialects::openfaas::OPENFAAS_NAMESPACE;
 use dhow_dialects::problem::FieldError;
 use http::StatusCode;
 use serde::Deserialize;
@@ -25,7 +27,7 @@ use super::credentials::Principal;
 use super::error::ApiError;
 use super::path::Named;
 use super::wire::FunctionStatus;
-use super::{Admin, functions, time};
+use super::{Admin, functions, time, wire};
 
 /// Bytes of a manifest.
 pub(super) const MOST_MANIFEST: usize = document::MOST_BYTES;
@@ -53,27 +55,78 @@ async fn deploy(
     manifest: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Extension<Detail>, Json<FunctionStatus>), ApiError> {
     let Query(DeployQuery { dry_run }) = query?;
-    let Code { function, digest, program } = code(&admin, read(&manifest?, &name)?).await?;
-    let artifact = admin.intake.admit(&digest, &|_| {}).await?;
-    let abi = fit(&function, &artifact)?;
-    let _turn = admin.changing.lock().await;
-    let is_new = functions::find(&admin, &name).is_err();
+    let function = read(&manifest?, &name)?;
     let reach = match principal.may(Scope::Deploy, Place::Everywhere) {
         true => Reach::Everywhere,
         false => Reach::Namespace,
     };
-    let new = NewRevision { function, digest, program, abi, reach, now_ms: time::now_ms() };
     if dry_run {
-        check_write(&admin, &new)?;
+        let planned = rehearse(&admin, function, reach).await?;
         let detail = Extension(Detail("dry run".to_owned()));
-        return Ok((StatusCode::OK, detail, Json(functions::status(&admin, &planned(new)))));
+        return Ok((StatusCode::OK, detail, Json(functions::status(&admin, &planned))));
     }
-    let deployed = admin.catalog.deploy(new).await?;
-    (admin.applied)(admin.catalog.snapshot().version).await;
+    let (deployed, is_new) = put_in_force(&admin, function, reach).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     let revision = &deployed.revision;
     let detail = Detail(format!("revision {}, {}", revision.number, revision.digest));
     Ok((status, Extension(detail), Json(functions::status(&admin, &deployed))))
+}
+
+/// Deploys `function`, and returns once the gateway answers by it; whether there was none before.
+pub(crate) async fn put_in_force(
+    admin: &Admin,
+    function: Function,
+    reach: Reach,
+) -> Result<(Deployed, bool), ApiError> {
+    let new = judge(admin, function, reach).await?;
+    let _turn = admin.changing.lock().await;
+    let is_new = functions::find(admin, &new.function.name).is_err();
+    let deployed = admin.catalog.deploy(new).await?;
+    (admin.applied)(admin.catalog.snapshot().version).await;
+    Ok((deployed, is_new))
+}
+
+/// Notes something else about a function, and changes nothing besides. The caller has the turn.
+pub(crate) async fn note(
+    admin: &Admin,
+    function: &Deployed,
+    metadata: Metadata,
+) -> Result<(), ApiError> {
+    let revision = &function.revision;
+    let new = NewRevision {
+        function: Function { metadata, ..wire::whole(function) },
+        digest: revision.digest,
+        program: revision.program.clone(),
+        abi: revision.abi,
+        // Its routes stay as they are.
+        reach: Reach::Everywhere,
+        now_ms: time::now_ms(),
+    };
+    admin.catalog.deploy(new).await?;
+    Ok(())
+}
+
+async fn rehearse(admin: &Admin, function: Function, reach: Reach) -> Result<Deployed, ApiError> {
+    let new = judge(admin, function, reach).await?;
+    let _turn = admin.changing.lock().await;
+    check_write(admin, &new)?;
+    Ok(planned(new))
+}
+
+/// What would be written: the code is held, compiled, and fits.
+async fn judge(admin: &Admin, function: Function, reach: Reach) -> Result<NewRevision, ApiError> {
+    let namespace = &function.name.namespace;
+    if namespace.as_str() == OPENFAAS_NAMESPACE {
+        let message =
+            format!("the namespace `{namespace}` is what OpenFaaS' clients call `default`");
+        let hint = "say `default`, or take another name";
+        return Err(ApiError::new(StatusCode::CONFLICT, "conflict", message, hint));
+    }
+    let Code { function, digest, program } = code(admin, function).await?;
+    let artifact = admin.intake.admit(&digest, &|_| {}).await?;
+    let abi = fit(&function, &artifact)?;
+    check_secrets(admin, &function).await?;
+    Ok(NewRevision { function, digest, program, abi, reach, now_ms: time::now_ms() })
 }
 
 /// One function, with the name that the path says.
@@ -208,6 +261,27 @@ fn check_handler(function: &Function, artifact: &Artifact) -> Option<FieldError>
     None
 }
 
+/// Every secret that is granted is there. One that is deleted later ends calls by its name.
+async fn check_secrets(admin: &Admin, function: &Function) -> Result<(), ApiError> {
+    let names = &function.template.grants.secrets;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let namespace = &function.name.namespace;
+    let there = admin.secrets.list().await?;
+    let is_there = |name: &Label| {
+        there.iter().any(|secret| secret.name.namespace == *namespace && secret.name.name == *name)
+    };
+    let missing = names.iter().enumerate().filter(|(_, name)| !is_there(name)).map(|(i, name)| {
+        let message = format!("there is no secret `{name}` in the namespace {namespace}");
+        FieldError::new(format!("spec.secrets[{i}]"), message)
+    });
+    match missing.collect::<Vec<_>>() {
+        missing if missing.is_empty() => Ok(()),
+        missing => Err(ApiError::invalid("a secret that is granted is not there", missing)),
+    }
+}
+
 /// What the catalog checks itself when it writes.
 fn check_write(admin: &Admin, new: &NewRevision) -> Result<(), CatalogError> {
     let function = &new.function;
@@ -223,7 +297,7 @@ fn check_write(admin: &Admin, new: &NewRevision) -> Result<(), CatalogError> {
 /// What a dry run would have made, without the number and the time that only a write gives.
 fn planned(new: NewRevision) -> Deployed {
     let NewRevision { function, digest, program, abi, reach: _, now_ms: _ } = new;
-    let Function { name, source, abi: _, template, routes, access } = function;
+    let Function { name, source, abi: _, template, routes, access, metadata } = function;
     let image = match source {
         Source::Image(image) => Some(image),
         Source::Path(_) | Source::Blob { .. } => None,
@@ -237,6 +311,7 @@ fn planned(new: NewRevision) -> Deployed {
         rolled_back: None,
         routes,
         access: access.shared(),
+        metadata: metadata.shared(),
         version: 0,
         deployed_ms: 0,
     }

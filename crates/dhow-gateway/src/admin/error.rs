@@ -17,15 +17,15 @@ use super::{revisions, wire};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct ApiError {
-    pub(super) status: StatusCode,
+    pub(crate) status: StatusCode,
     /// A stable short name.
-    pub(super) reason: &'static str,
+    pub(crate) reason: &'static str,
     /// What happened, and why.
-    pub(super) message: String,
+    pub(crate) message: String,
     /// What to do next.
-    pub(super) hint: String,
+    pub(crate) hint: String,
     /// The fields that are wrong.
-    pub(super) fields: Vec<FieldError>,
+    pub(crate) fields: Vec<FieldError>,
 }
 
 impl ApiError {

@@ -61,7 +61,8 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn delete_all(admin: Admin, name: FunctionName) -> Result<(), ApiError> {
+/// Returns once nothing is left of it.
+pub(crate) async fn delete_all(admin: Admin, name: FunctionName) -> Result<(), ApiError> {
     let _turn = admin.changing.lock().await;
     admin.catalog.delete(name.clone()).await?;
     (admin.applied)(admin.catalog.snapshot().version).await;
@@ -74,7 +75,7 @@ async fn delete_all(admin: Admin, name: FunctionName) -> Result<(), ApiError> {
     })
 }
 
-pub(super) fn find(admin: &Admin, name: &FunctionName) -> Result<Arc<Deployed>, ApiError> {
+pub(crate) fn find(admin: &Admin, name: &FunctionName) -> Result<Arc<Deployed>, ApiError> {
     let snapshot = admin.catalog.snapshot();
     let found = snapshot.functions.binary_search_by(|function| function.name.cmp(name));
     found

@@ -7,6 +7,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query as FromQuery, State};
 use axum::response::Response;
 use dhow_core::name::FunctionName;
+use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::broadcast::Receiver;
@@ -45,13 +46,29 @@ pub(super) async fn read(
     let call = call.map(|text| call_id(&text)).transpose()?;
     let since_ms = since.map(|s| time::now_ms().saturating_sub(s.saturating_mul(1000)));
     find(&admin, &name)?;
+    let heard = lines(&admin, draining, &name, Query { tail, since_ms, call }, follow).await?;
+    Ok(ndjson::respond(heard.map(|heard| match heard {
+        Heard::Line(line) => LogLine::from(line),
+        Heard::Missed(count) => LogLine::missed(count, time::now_ms()),
+    })))
+}
+
+/// The lines that are kept and, for whoever follows, those that come, until the server ends.
+pub(crate) async fn lines(
+    admin: &Admin,
+    draining: Draining,
+    name: &FunctionName,
+    query: Query,
+    follow: bool,
+) -> Result<BoxStream<'static, Heard>, ApiError> {
+    let call = query.call;
     // Heard from now on, so that no line is lost between those that are kept and those to come.
-    let live = follow.then(|| admin.logs.follow(&name));
+    let live = follow.then(|| admin.logs.follow(name));
     // What a call wrote is there for whoever asks after the call.
     admin.logs.flush().await;
-    let kept = kept(admin, name, Query { tail, since_ms, call }).await?;
+    let kept = kept(admin.clone(), name.clone(), query).await?;
     let Some(mut live) = live else {
-        return Ok(ndjson::respond(stream::iter(kept).map(LogLine::from)));
+        return Ok(stream::iter(kept).map(Heard::Line).boxed());
     };
     let early = early(&mut live, kept.last());
     let wanted = move |heard: &Heard| match heard {
@@ -59,11 +76,8 @@ pub(super) async fn read(
         Heard::Missed(_) => true,
     };
     let heard = stream::iter(early).chain(heard(live)).filter(move |heard| ready(wanted(heard)));
-    let lines = stream::iter(kept).map(Heard::Line).chain(heard).map(|heard| match heard {
-        Heard::Line(line) => LogLine::from(line),
-        Heard::Missed(count) => LogLine::missed(count, time::now_ms()),
-    });
-    Ok(ndjson::respond(lines.take_until(Box::pin(draining.begins()))))
+    let lines = stream::iter(kept).map(Heard::Line).chain(heard);
+    Ok(lines.take_until(Box::pin(draining.begins())).boxed())
 }
 
 async fn kept(
@@ -78,7 +92,7 @@ async fn kept(
 
 /// What a follower hears.
 #[derive(Debug, PartialEq, Eq)]
-enum Heard {
+pub(crate) enum Heard {
     Line(logs::LogLine),
     /// The client was so slow that so many lines have passed.
     Missed(u64),

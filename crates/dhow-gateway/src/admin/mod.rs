@@ -29,12 +29,12 @@ mod audit;
 mod backup;
 mod calls;
 pub(crate) mod credentials;
-mod deploy;
-mod error;
-mod functions;
+pub(crate) mod deploy;
+pub(crate) mod error;
+pub(crate) mod functions;
 mod images;
-mod logs;
-mod ndjson;
+pub(crate) mod logs;
+pub(crate) mod ndjson;
 mod need;
 pub(crate) mod origin;
 mod path;
@@ -44,12 +44,13 @@ mod revisions;
 mod secrets;
 mod serve;
 mod stats;
-mod time;
+pub(crate) mod time;
 mod tokens;
 mod wire;
 
 pub use credentials::{Credentials, are_demanded, fresh_secret};
 pub use origin::Own;
+pub(crate) use serve::Draining;
 pub use serve::{Ending, serve};
 
 /// What the API works on. Cheap to clone.

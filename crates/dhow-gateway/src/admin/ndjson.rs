@@ -8,7 +8,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::Serialize;
 
 /// Streams `values`. When the client leaves, the stream is dropped.
-pub(super) fn respond<T>(values: impl Stream<Item = T> + Send + 'static) -> Response
+pub(crate) fn respond<T>(values: impl Stream<Item = T> + Send + 'static) -> Response
 where
     T: Serialize + 'static,
 {

@@ -44,7 +44,11 @@ pub(crate) async fn guard(
 }
 
 /// `target` is the authority of a request whose target is a whole URI, as proxies get it.
-fn check(own: Own, target: Option<&Authority>, headers: &HeaderMap) -> Result<(), ApiError> {
+pub(crate) fn check(
+    own: Own,
+    target: Option<&Authority>,
+    headers: &HeaderMap,
+) -> Result<(), ApiError> {
     let host = only(headers, HOST)?
         .ok_or_else(|| foreign("the request has no header Host".to_owned(), own))?;
     let default_port = if own.tls { 443 } else { 80 };

@@ -8,7 +8,7 @@ use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use dhow_core::call::CallId;
-use dhow_core::queue::{CallFilter, CallView, QueueError};
+use dhow_core::queue::{CallCursor, CallFilter, CallView, QueueError};
 use dhow_core::token::{Place, Scope};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -67,6 +67,7 @@ fn filter(
     state: Option<String>,
 ) -> Result<CallFilter, ApiError> {
     Ok(CallFilter {
+        visible: None,
         namespace: namespace.map(|text| label("namespace", &text)).transpose()?,
         name: function.map(|text| label("function", &text)).transpose()?,
         state: state
@@ -82,26 +83,23 @@ pub(super) async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<AsyncCalls>, ApiError> {
     let Query(ListQuery { namespace, function, state, limit, after }) = query?;
-    let filter = filter(namespace, function, state)?;
+    let filter = CallFilter { visible: principal.visible(), ..filter(namespace, function, state)? };
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MOST_LIMIT).contains(&limit) {
         let message = format!("must be from 1 to {MOST_LIMIT}");
         return Err(ApiError::parameter("limit", message));
     }
-    let mut after = after.map(|text| super::calls::call_id(&text)).transpose()?;
-    let mut items = Vec::new();
-    loop {
-        let page = admin.calls.list(filter.clone(), after, limit).await?;
-        let is_last = page.len() < limit;
-        after = page.last().map(|view| view.call);
-        let seen = page.into_iter().filter(|view| principal.sees(&view.function.namespace));
-        items.extend(seen.take(limit - items.len()));
-        if is_last || items.len() == limit {
-            let next = if is_last { None } else { items.last().map(|view: &CallView| view.call) };
-            let items = items.into_iter().map(AsyncCall::from).collect();
-            return Ok(Json(AsyncCalls { items, next: next.map(|call| call.to_string()) }));
-        }
-    }
+    let after = after.map(|text| cursor(&text)).transpose()?;
+    let page = admin.calls.list(filter, after, limit).await?;
+    let items = page.views.into_iter().map(AsyncCall::from).collect();
+    Ok(Json(AsyncCalls { items, next: page.next.map(|CallCursor(place)| place.to_string()) }))
+}
+
+fn cursor(text: &str) -> Result<CallCursor, ApiError> {
+    let place = text
+        .parse()
+        .map_err(|_| ApiError::parameter("after", "must be what `next` of the page before says"));
+    place.map(CallCursor)
 }
 
 pub(super) async fn show(

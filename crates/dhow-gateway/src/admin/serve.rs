@@ -158,9 +158,14 @@ async fn accept(
 
 /// Whether the server is about to end. Every request has it as an extension.
 #[derive(Debug, Clone)]
-pub(super) struct Draining(watch::Receiver<bool>);
+pub(crate) struct Draining(watch::Receiver<bool>);
 
 impl Draining {
+    /// What `sender` says once it is so.
+    pub(crate) fn new(draining: watch::Receiver<bool>) -> Self {
+        Self(draining)
+    }
+
     /// Resolves when the server is about to end.
     pub(super) async fn begins(mut self) {
         // An error says that the server has ended.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dhow_core::abi::Abi;
 use dhow_core::access::Access;
 use dhow_core::function::{Deployed, Function, Kept, Revision, RolledBack, Source};
+use dhow_core::metadata::Metadata;
 use dhow_core::name::Label;
 use dhow_core::outcome::Outcome;
 use dhow_core::ports::{self, Progress, Pulled, Refusal, Stream, Transfer};
@@ -320,12 +321,12 @@ impl FunctionStatus {
             split,
             rolled_back,
             routes,
-            access,
+            access: _,
+            metadata: _,
             version: _,
             deployed_ms,
         } = deployed;
-        let access = access.as_deref().cloned().unwrap_or_default();
-        let manifest = native::encode(&function(revision, routes.clone(), access));
+        let manifest = native::encode(&whole(deployed));
         let suffix = match name.namespace.as_str() {
             dhow_core::name::DEFAULT_NAMESPACE => name.name.to_string(),
             _ => name.to_string(),
@@ -381,7 +382,7 @@ impl RevisionStatus {
     /// `counts` are its calls and those that failed.
     pub(super) fn new(kept: &Kept, of: &Deployed, (calls, failures): (u64, u64)) -> Self {
         let Kept { revision, deployed_ms } = kept;
-        let mut manifest = native::encode(&function(revision, vec![], Access::default()));
+        let mut manifest = native::encode(&function(revision));
         let share = of.split.iter().find(|one| one.revision.number == revision.number);
         Self {
             revision: revision.number,
@@ -585,8 +586,18 @@ fn reference(revision: &Revision) -> Option<String> {
     revision.image.as_ref().map(|image| image.reference.clone())
 }
 
+/// What would be deployed again as this function.
+pub(super) fn whole(deployed: &Deployed) -> Function {
+    Function {
+        routes: deployed.routes.clone(),
+        access: deployed.access.as_deref().cloned().unwrap_or_default(),
+        metadata: deployed.metadata.as_deref().cloned().unwrap_or_default(),
+        ..function(&deployed.revision)
+    }
+}
+
 /// What would be deployed again as this revision.
-fn function(revision: &Revision, routes: Vec<Route>, access: Access) -> Function {
+fn function(revision: &Revision) -> Function {
     let Revision { function, number: _, digest, image, program, abi, template } = revision;
     let source = match image {
         Some(image) => Source::Image(image.clone()),
@@ -597,8 +608,9 @@ fn function(revision: &Revision, routes: Vec<Route>, access: Access) -> Function
         source,
         abi: Some(*abi),
         template: template.clone(),
-        routes,
-        access,
+        routes: vec![],
+        access: Access::default(),
+        metadata: Metadata::default(),
     }
 }
 

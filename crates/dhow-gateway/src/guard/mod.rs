@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dhow_core::access::Access;
+pub use dhow_core::access::CLIENT;
 use dhow_core::function::Deployed;
 use dhow_core::name::Label;
 use dhow_core::outcome::{Failure, Reason};
@@ -23,9 +24,6 @@ use self::cors::Cors;
 pub use self::jwks::{Fetch, KeySets};
 use self::rate::Buckets;
 use crate::admin::Credentials;
-
-/// What the function is told of its caller, where it asked that callers show who they are.
-pub const CLIENT: HeaderName = HeaderName::from_static("x-dhow-client");
 
 /// Makes guards. Cheap to clone.
 #[derive(Clone)]

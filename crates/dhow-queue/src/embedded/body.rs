@@ -5,19 +5,23 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use dhow_core::call::CallId;
 use dhow_core::outcome::{Failure, Reason};
 use dhow_core::queue::{CallBody, EnqueueError};
+use dhow_disk::durable::Steps;
+use dhow_disk::is_full;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use sha2::{Digest as _, Sha256};
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
+use tokio::task::spawn_blocking;
 
-use super::disk::is_full;
+use super::SPACE_USED;
 
 /// Bytes of a body up to which it is a row. A file costs a sync of its own, which can't be shared;
 /// a large row is held in memory, and every call of its transaction waits for it.
@@ -50,16 +54,23 @@ pub(super) fn path_of(folder: &Path, call: CallId) -> PathBuf {
     folder.join(call.to_string())
 }
 
-/// Takes a body of at most `most` bytes. A large one is a file in `folder` then.
+/// Takes a body of at most `most` bytes. A large one is a file in `folder` then. `has_space` is asked
+/// for the bytes of all that has come, before they are kept.
 pub(super) async fn spool(
+    steps: &Arc<dyn Steps>,
     folder: &Path,
     call: CallId,
     mut body: CallBody,
     most: u64,
     mut sum: Option<Sha256>,
+    mut has_space: impl FnMut(u64) -> bool,
 ) -> Result<Spooled, EnqueueError> {
-    if body.size_hint().lower() > most {
+    let least = body.size_hint().lower();
+    if least > most {
         return Err(EnqueueError::TooLarge { most });
+    }
+    if !has_space(least) {
+        return Err(EnqueueError::Full(SPACE_USED));
     }
     let (mut memory, mut file) = (BytesMut::new(), None);
     let mut length = 0;
@@ -69,6 +80,9 @@ pub(super) async fn spool(
         length += data.len() as u64;
         if length > most {
             return Err(EnqueueError::TooLarge { most });
+        }
+        if !has_space(length) {
+            return Err(EnqueueError::Full(SPACE_USED));
         }
         if let Some(sum) = &mut sum {
             sum.update(&data);
@@ -89,8 +103,13 @@ pub(super) async fn spool(
         None => Kept::Row(memory.freeze()),
         Some((mut file, kept)) => {
             file.flush().await.map_err(storage)?;
-            file.sync_all().await.map_err(storage)?;
-            Kept::File(kept)
+            let (file, steps) = (file.into_std().await, steps.clone());
+            let synced = spawn_blocking(move || {
+                steps.sync(&kept.path, &file)?;
+                Ok(kept)
+            });
+            let synced = synced.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+            Kept::File(synced.map_err(storage)?)
         }
     };
     Ok(Spooled { body, length, sum: sum.map(|sum| sum.finalize().into()) })
@@ -118,10 +137,10 @@ pub(super) fn storage(error: io::Error) -> EnqueueError {
 
 impl BodyFile {
     /// Moves it to where bodies are, which is not durable yet.
-    pub(super) fn place(&mut self, bodies: &Path) -> io::Result<()> {
+    pub(super) fn place(&mut self, steps: &dyn Steps, bodies: &Path) -> io::Result<()> {
         let name = self.path.file_name().unwrap_or_default();
         let place = bodies.join(name);
-        fs::rename(&self.path, &place)?;
+        steps.rename(&self.path, &place)?;
         self.path = place;
         Ok(())
     }
@@ -213,10 +232,17 @@ impl Body for FileBody {
 
 #[cfg(test)]
 mod tests {
+    use dhow_disk::durable::System;
+
     use super::*;
 
+    fn system() -> Arc<dyn Steps> {
+        Arc::new(System)
+    }
+
     async fn spooled(folder: &Path, body: Vec<u8>, most: u64) -> Result<Spooled, EnqueueError> {
-        spool(folder, CallId(7), of_row(body.into()), most, Some(Sha256::new())).await
+        let (body, sum) = (of_row(body.into()), Some(Sha256::new()));
+        spool(&system(), folder, CallId(7), body, most, sum, |_| true).await
     }
 
     #[tokio::test]
@@ -253,7 +279,9 @@ mod tests {
         let failure = Failure::new(Reason::Cancelled, "gone");
         let frames = vec![Ok(Frame::data(Bytes::from(vec![1; 100_000]))), Err(failure.clone())];
         let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
-        let broken = spool(folder.path(), CallId(8), Box::pin(body), 1 << 20, None).await.err();
+        let (steps, body) = (system(), Box::pin(body));
+        let broken = spool(&steps, folder.path(), CallId(8), body, 1 << 20, None, |_| true).await;
+        let broken = broken.err();
         assert_eq!(broken, Some(EnqueueError::Body(failure)));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }

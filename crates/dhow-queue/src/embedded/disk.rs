@@ -1,13 +1,11 @@
 //! The queue's file: bytes by number. A batch of changes is one durable transaction.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use dhow_core::call::CallId;
+use dhow_disk::database;
 use parking_lot::RwLock;
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
@@ -33,7 +31,7 @@ const KEYS: TableDefinition<'_, &[u8; 32], (u128, u64, &[u8; 32])> = TableDefini
 const FORMAT_KEY: &str = "format";
 
 /// How the file is opened, again where that is needed.
-pub type OpenDatabase = Box<dyn Fn() -> Result<Database, redb::Error> + Send + Sync>;
+pub(super) type OpenDatabase = Box<dyn Fn() -> Result<Database, redb::Error> + Send + Sync>;
 
 /// The file.
 pub(super) struct Disk {
@@ -41,7 +39,9 @@ pub(super) struct Disk {
     /// redb refuses everything after a failed write, so then it is closed.
     database: RwLock<Option<Database>>,
     /// Another process may have the file: it is not opened. Changed with `database` locked.
-    is_let_go: AtomicBool,
+    is_closed: AtomicBool,
+    /// It was found damaged while it was open.
+    is_suspect: AtomicBool,
 }
 
 /// One change.
@@ -57,7 +57,13 @@ pub(super) enum Row {
         key: Option<(KeyHash, KeyUse)>,
     },
     /// A call now stands elsewhere, and nobody has it.
-    Set { number: u64, state: Vec<u8>, answer: Option<(Vec<u8>, Bytes)> },
+    Set {
+        number: u64,
+        state: Vec<u8>,
+        answer: Option<(Vec<u8>, Bytes)>,
+        /// An answer that is there goes.
+        forgets_answer: bool,
+    },
     /// A call is no more.
     Forget { number: u64 },
     /// Somebody has a call.
@@ -75,34 +81,61 @@ pub(super) struct Rows {
     pub(super) answer: Option<(Vec<u8>, Bytes)>,
 }
 
-/// Everything that is read at the start.
-#[derive(Debug, Default)]
-pub(super) struct Contents {
-    pub(super) format: u64,
-    pub(super) calls: Vec<StoredCall>,
-    pub(super) keys: Vec<(KeyHash, KeyUse)>,
+/// What is shown of one call.
+#[derive(Debug)]
+pub(super) struct Heads {
+    pub(super) head: Vec<u8>,
+    pub(super) state: Vec<u8>,
+    pub(super) answer: Option<Vec<u8>>,
+}
+
+/// Who reads the file at the start.
+pub(super) trait Read {
+    /// Hears of a call; in the order of their numbers.
+    ///
+    /// # Errors
+    /// Why it is none.
+    fn call(&mut self, call: StoredCall<'_>) -> Result<(), String>;
+
+    /// Hears of a key.
+    fn key(&mut self, hash: KeyHash, used: KeyUse);
 }
 
 /// One call, as it is read at the start.
 #[derive(Debug)]
-pub(super) struct StoredCall {
+pub(super) struct StoredCall<'a> {
     pub(super) number: u64,
-    pub(super) head: Vec<u8>,
-    pub(super) state: Vec<u8>,
-    /// Bytes of its answer.
-    pub(super) answer: u64,
+    pub(super) head: &'a [u8],
+    pub(super) state: &'a [u8],
+    /// Bytes of its answer, where it has one.
+    pub(super) answer: Option<u64>,
     /// Leases that ended with their process.
     pub(super) interruptions: u32,
 }
 
 impl Disk {
-    /// Opens the file and reads what the ledger needs.
-    pub(super) fn open(open: OpenDatabase) -> Result<(Self, Contents), redb::Error> {
-        let database = open()?;
-        prepare(&database)?;
-        let contents = load(&database)?;
+    /// Opens the file, looks it through, and has it read. Also its format.
+    pub(super) fn open(
+        open: OpenDatabase,
+        read: &mut dyn Read,
+    ) -> Result<(Self, u64), redb::Error> {
+        let (database, format) = database::guarded(|| {
+            let mut database = open()?;
+            prepare(&database)?;
+            database::look_through(&mut database, "the file of asynchronous calls")?;
+            let format = load(&database, read)?;
+            Ok((database, format))
+        })?;
         let database = RwLock::new(Some(database));
-        Ok((Self { open, database, is_let_go: AtomicBool::new(false) }, contents))
+        Ok((
+            Self {
+                open,
+                database,
+                is_closed: AtomicBool::new(false),
+                is_suspect: AtomicBool::new(false),
+            },
+            format,
+        ))
     }
 
     /// Writes everything, durably, or nothing.
@@ -134,23 +167,55 @@ impl Disk {
         })
     }
 
+    /// What is written of these calls, without bodies and answers: of those of which anything is.
+    pub(super) fn heads(&self, numbers: &[u64]) -> Result<Vec<(u64, Heads)>, redb::Error> {
+        self.with(|database| {
+            let read = database.begin_read()?;
+            let (heads, states) = (read.open_table(HEADS)?, read.open_table(STATES)?);
+            let answers = read.open_table(ANSWER_HEADS)?;
+            let mut found = Vec::with_capacity(numbers.len());
+            for &number in numbers {
+                let (Some(head), Some(state)) = (heads.get(number)?, states.get(number)?) else {
+                    continue;
+                };
+                let (head, state) = (head.value().to_vec(), state.value().to_vec());
+                let answer = answers.get(number)?.map(|answer| answer.value().to_vec());
+                found.push((number, Heads { head, state, answer }));
+            }
+            Ok(found)
+        })
+    }
+
     /// Works on the file beside others, and not while it is opened again.
     fn with<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, redb::Error> {
+        if self.is_suspect.swap(false, Relaxed) {
+            *self.database.write() = None;
+        }
         let slot = self.database.read();
         if let Some(database) = &*slot {
-            return work(database);
+            return self.guarded(|| work(database));
         }
         drop(slot);
         let mut slot = self.database.write();
         let database = match slot.take() {
             Some(database) => database,
-            None if self.is_let_go.load(Relaxed) => return Err(redb::Error::DatabaseClosed),
-            None => (self.open)()?,
+            None if self.is_closed.load(Relaxed) => return Err(redb::Error::DatabaseClosed),
+            None => database::guarded(|| (self.open)())?,
         };
-        work(slot.insert(database))
+        let database = &*slot.insert(database);
+        self.guarded(|| work(database))
+    }
+
+    /// Runs `work`, which may find the file damaged; then it is opened again by whoever needs it next.
+    fn guarded<T>(&self, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+        let worked = database::guarded(work);
+        if matches!(worked, Err(redb::Error::Corrupted(_))) {
+            self.is_suspect.store(true, Relaxed);
+        }
+        worked
     }
 
     /// Runs `copy` while nothing is written.
@@ -159,17 +224,11 @@ impl Disk {
         copy();
     }
 
-    /// Closes the file, so that another process may open it.
-    pub(super) fn let_go(&self) {
+    /// Closes the file for good, so that another process may open it.
+    pub(super) fn close(&self) {
         let mut slot = self.database.write();
         *slot = None;
-        self.is_let_go.store(true, Relaxed);
-    }
-
-    /// Lets the file be opened again, by whoever needs it next.
-    pub(super) fn take_again(&self) {
-        let _nobody_else = self.database.write();
-        self.is_let_go.store(false, Relaxed);
+        self.is_closed.store(true, Relaxed);
     }
 }
 
@@ -204,9 +263,13 @@ fn apply(write: &WriteTransaction, rows: &[Row]) -> Result<(), redb::Error> {
                     keys.insert(hash, (call.0, *expires_ms, request))?;
                 }
             }
-            Row::Set { number, state, answer } => {
+            Row::Set { number, state, answer, forgets_answer } => {
                 states.insert(number, state.as_slice())?;
                 leases.remove(number)?;
+                if *forgets_answer {
+                    answer_heads.remove(number)?;
+                    answer_bodies.remove(number)?;
+                }
                 if let Some((head, body)) = answer {
                     answer_heads.insert(number, head.as_slice())?;
                     answer_bodies.insert(number, &body[..])?;
@@ -248,16 +311,17 @@ fn prepare(database: &Database) -> Result<(), redb::Error> {
     Ok(())
 }
 
-fn load(database: &Database) -> Result<Contents, redb::Error> {
-    let read = database.begin_read()?;
-    let format = read.open_table(META)?.get(FORMAT_KEY)?.map_or(0, |format| format.value());
-    let mut contents = Contents { format, ..Contents::default() };
+/// Reads a file of our format, row by row: its calls may be more than fit in memory at once.
+fn load(database: &Database, read: &mut dyn Read) -> Result<u64, redb::Error> {
+    let stored = database.begin_read()?;
+    let format = stored.open_table(META)?.get(FORMAT_KEY)?.map_or(0, |format| format.value());
     // Nothing but the format is known of a format that is not ours.
     if format != FORMAT {
-        return Ok(contents);
+        return Ok(format);
     }
-    let (heads, states) = (read.open_table(HEADS)?, read.open_table(STATES)?);
-    let (answers, leases) = (read.open_table(ANSWER_BODIES)?, read.open_table(LEASES)?);
+    let (heads, states) = (stored.open_table(HEADS)?, stored.open_table(STATES)?);
+    let answer_heads = stored.open_table(ANSWER_HEADS)?;
+    let (answers, leases) = (stored.open_table(ANSWER_BODIES)?, stored.open_table(LEASES)?);
     for entry in states.iter()? {
         let (number, state) = entry?;
         let number = number.value();
@@ -265,69 +329,36 @@ fn load(database: &Database) -> Result<Contents, redb::Error> {
             // Both are written in one transaction.
             return Err(redb::Error::Corrupted(format!("call {number} has lost its head")));
         };
-        contents.calls.push(StoredCall {
+        let answer = match answer_heads.get(number)? {
+            Some(head) => {
+                let body = answers.get(number)?.map_or(0, |body| body.value().len());
+                Some((head.value().len() + body) as u64)
+            }
+            None => None,
+        };
+        let call = StoredCall {
             number,
-            head: head.value().to_vec(),
-            state: state.value().to_vec(),
-            answer: answers.get(number)?.map_or(0, |body| body.value().len() as u64),
+            head: head.value(),
+            state: state.value(),
+            answer,
             interruptions: leases.get(number)?.map_or(0, |count| count.value()),
-        });
+        };
+        read.call(call).map_err(|why| redb::Error::Corrupted(format!("call {number}: {why}")))?;
     }
-    for entry in read.open_table(KEYS)?.iter()? {
+    for entry in stored.open_table(KEYS)?.iter()? {
         let (hash, used) = entry?;
         let (call, expires_ms, request) = used.value();
-        let used = KeyUse { call: CallId(call), expires_ms, request: *request };
-        contents.keys.push((*hash.value(), used));
+        read.key(*hash.value(), KeyUse { call: CallId(call), expires_ms, request: *request });
     }
-    Ok(contents)
+    Ok(format)
 }
 
-/// Opens `path`, making the file if absent. A new one is made beside its place and then renamed,
-/// so that a file which was begun when the power went is none.
+/// Opens `path`, making the file if absent.
 pub(super) fn open_file(path: &Path) -> Result<Database, redb::Error> {
-    if !path.try_exists()? {
-        let begun = path.with_extension("begun");
-        if begun.try_exists()? {
-            fs::remove_file(&begun)?;
-        }
-        prepare(&database_in(&begun)?)?;
-        fs::rename(&begun, path)?;
-        if let Some(folder) = path.parent() {
-            sync_folder(folder)?;
-        }
-    }
-    database_in(path)
+    database::open_or_make(path, CACHE, prepare)
 }
 
-fn database_in(path: &Path) -> Result<Database, redb::Error> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)?;
-    // A file that was copied here may have come with a wider mode.
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    }
-    Ok(Database::builder().set_cache_size(CACHE).create_file(file)?)
-}
-
-/// Makes a folder that its owner alone may enter, if absent.
-pub(super) fn make_folder(path: &Path) -> io::Result<PathBuf> {
-    if !path.is_dir() {
-        DirBuilder::new().mode(0o700).create(path)?;
-    }
-    Ok(path.to_owned())
-}
-
-/// Makes the entries of a folder durable.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-/// Whether the disk, or the user's share of it, is used up.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+/// Opens `path`, a copy of the file.
+pub(super) fn open_copy(path: &Path) -> Result<Database, redb::Error> {
+    database::open(path, CACHE)
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk::is_full;
+use dhow_disk::is_full;
 
 /// Why the queue can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,10 @@ impl OpenError {
             // What begins like no redb file is reported in this way.
             redb::Error::Io(error) if error.kind() != io::ErrorKind::InvalidData => {
                 Self::from_io(path, error)
+            }
+            redb::Error::DatabaseAlreadyOpen => {
+                let source = io::Error::other("another process has it open");
+                Self::Unusable { path: path.to_owned(), source }
             }
             error => Self::Damaged { path: path.to_owned(), detail: error.to_string() },
         }

@@ -42,7 +42,7 @@ pub(super) struct Entry {
     pub(super) interruptions: u32,
     /// Bytes that it counts for, without its answer.
     pub(super) cost: u64,
-    /// Bytes of its answer.
+    /// Bytes that its answer counts for.
     pub(super) answer: u64,
     pub(super) in_file: bool,
     lease: Option<Held>,
@@ -145,8 +145,8 @@ impl Ledger {
         self.entries.insert(number, entry);
     }
 
-    /// A call now stands elsewhere, and whoever had it has it no more. `answer` are the bytes of a
-    /// new answer, in place of an earlier one.
+    /// A call now stands elsewhere, and whoever had it has it no more. `answer` is what a new answer
+    /// counts for, in place of an earlier one.
     pub(super) fn change(&mut self, number: u64, state: &State, answer: Option<u64>) {
         let Some(mut entry) = self.take(number) else { return };
         entry.lease = None;
@@ -171,7 +171,8 @@ impl Ledger {
     }
 
     /// Calls that `filter` takes, newest first, of those before `before`: at most `limit`, and of
-    /// at most `look` that are looked at. Also where to go on, unless there is nothing more.
+    /// at most `look` that are looked at. Also what to say as `before` to go on, unless there is
+    /// nothing more.
     pub(super) fn page(
         &self,
         filter: &CallFilter,
@@ -191,7 +192,8 @@ impl Ledger {
         (found, None)
     }
 
-    /// Draws what is due of the lanes in turn, until `ends_ms`.
+    /// Draws what is due of the lanes in turn, until `ends_ms`, which is of the time that leases are
+    /// counted by.
     pub(super) fn draw(
         &mut self,
         now_ms: u64,
@@ -241,12 +243,21 @@ impl Ledger {
         }
     }
 
+    /// Gives back a lease as if it had not been drawn, for a while.
+    pub(super) fn put_off(&mut self, lease: LeaseId, due_ms: u64) {
+        let Some(number) = self.leases.get(&lease).copied() else { return };
+        if let Some(mut entry) = self.take(number) {
+            (entry.lease, entry.due_ms) = (None, due_ms);
+            self.insert(number, entry);
+        }
+    }
+
     /// Puts off the end of a lease. False: it is not held.
     pub(super) fn extend(&mut self, lease: LeaseId, ends_ms: u64) -> bool {
         self.held(lease).map(|held| held.ends_ms = ends_ms).is_some()
     }
 
-    /// Leases that ran out.
+    /// Leases that ran out by now.
     pub(super) fn overdue(&self, now_ms: u64) -> Vec<LeaseId> {
         let held =
             self.leases.values().filter_map(|number| self.entries.get(number)?.lease.as_ref());

@@ -5,6 +5,7 @@
 //! call is due again at the next start, under the name that was acknowledged.
 
 mod body;
+mod check;
 mod disk;
 mod error;
 mod lane;
@@ -15,10 +16,11 @@ mod power;
 mod records;
 mod recover;
 mod show;
+mod space;
 mod state;
 mod take;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -28,34 +30,36 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use dhow_core::call::CallId;
 use dhow_core::name::FunctionName;
 use dhow_core::ports::{BoxFuture, CallQueue, Pause};
 use dhow_core::queue::{
-    Accepted, Answer, CallBody, CallFilter, CallView, EnqueueError, Lane, Lease, LeaseId, NewCall,
-    QueueError, QueueFigures, Settle,
+    Accepted, Answer, CallBody, CallCursor, CallFilter, CallPage, CallView, EnqueueError, Lane,
+    Lease, LeaseId, NewCall, QueueError, QueueFigures, Settle,
 };
+use dhow_disk::durable::{Steps, System};
+use http::HeaderMap;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::spawn_blocking;
 
-use self::disk::{Disk, Rows};
+use self::disk::{Disk, OpenDatabase, Rows};
 use self::ledger::Ledger;
-use self::recover::{recover, remove_strays};
+use self::recover::{Recovery, remove_strays};
+use self::space::Reserved;
 use self::state::{Ages, State, millis};
-use self::writer::{Ask, Writer};
+use self::writer::{Ask, NewAnswer, Writer};
 
-pub use self::disk::OpenDatabase;
+pub use self::check::check;
 pub use self::error::OpenError;
 
 /// The queue's file in its folder.
-const FILE: &str = "calls.redb";
+pub const FILE: &str = "calls.redb";
 /// The folder of large bodies.
 const BODIES: &str = "calls";
 /// The folder of those that are on their way; nothing in it belongs to a call.
 const BEGUN: &str = "bodies.begun";
-/// What a call counts for beside its bytes: rows of several tables, and the ledger's entry.
-const CALL_COST: u64 = 512;
 /// Why a call is refused for which there is no space, though the disk may have some.
 const SPACE_USED: &str = "the space for asynchronous calls is used up";
 /// How long a lease lasts unless it is extended.
@@ -68,9 +72,11 @@ const PERMIT: u64 = 1 << 10;
 pub struct Config {
     /// Bytes of all calls together, with their answers and what is kept about them.
     pub space: u64,
-    /// Bytes of memory for bodies on their way to the disk; over it, calls are refused for now.
+    /// Bytes of memory for bodies on their way to the disk, each of which has [`body::ROW`] at
+    /// most; over it, calls are refused for now.
     pub memory: u64,
-    /// How long a call may wait before it is given up.
+    /// How old a call may be that is tried again, counted from its acknowledgement or from when
+    /// somebody last asked for it; an attempt that fails later gives it up.
     pub waiting: Duration,
     /// How long a dead letter is kept.
     pub dead_letters: Duration,
@@ -87,21 +93,25 @@ pub struct EmbeddedQueue(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
-    /// Taken at the end, which tells the writer.
-    asks: Option<mpsc::Sender<Ask>>,
-    writer: Option<JoinHandle<()>>,
+    asks: mpsc::Sender<Ask>,
+    /// Taken at the end.
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the writer and everybody else look at.
 struct Shared {
     disk: Disk,
     ledger: Mutex<Ledger>,
+    /// Bytes that count against the space and are not in the ledger yet.
+    reserved: AtomicU64,
     /// Sent to whenever something may have become due.
     changes: watch::Sender<()>,
     clock: Clock,
     config: Config,
     /// Held while the file and the bodies' folder change.
     writing: Mutex<()>,
+    /// How bodies come to stay.
+    steps: Arc<dyn Steps>,
     bodies: PathBuf,
     begun: PathBuf,
     /// Of [`PERMIT`] bytes each.
@@ -111,7 +121,8 @@ struct Shared {
     commits: AtomicU64,
 }
 
-/// Milliseconds since 1970 that never go back while the process runs.
+/// Tells the time, milliseconds since 1970. It goes on where the system's clock is set back, and
+/// follows where that is set forward: a machine may start before it has learned the time.
 #[derive(Debug, Clone, Copy)]
 struct Clock {
     begun_ms: u64,
@@ -140,27 +151,32 @@ impl EmbeddedQueue {
     /// When the folder can't be used, or the file is of another format or is damaged.
     pub fn open(folder: &Path, config: Config) -> Result<Self, OpenError> {
         let path = folder.join(FILE);
-        Self::open_with(folder, config, Box::new(move || disk::open_file(&path)))
+        let open: OpenDatabase = Box::new(move || disk::open_file(&path));
+        Self::open_with(folder, config, open, Arc::new(System))
     }
 
-    /// [`Self::open`] with another way to the file: for tests that cut its power.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub fn open_with(folder: &Path, config: Config, open: OpenDatabase) -> Result<Self, OpenError> {
+    /// [`Self::open`] with another way to the file, and other steps for bodies: for tests that cut
+    /// the power.
+    fn open_with(
+        folder: &Path,
+        config: Config,
+        open: OpenDatabase,
+        steps: Arc<dyn Steps>,
+    ) -> Result<Self, OpenError> {
         let file = folder.join(FILE);
-        let make = |name| {
-            let made = disk::make_folder(&folder.join(name));
-            made.map_err(|error| OpenError::from_io(folder, error))
-        };
-        let (bodies, begun) = (make(BODIES)?, make(BEGUN)?);
-        let (disk, contents) =
-            Disk::open(open).map_err(|error| OpenError::from_redb(&file, error))?;
-        error::check_format(&file, contents.format, disk::FORMAT)?;
+        let (bodies, begun) = (folder.join(BODIES), folder.join(BEGUN));
+        for place in [&bodies, &begun] {
+            let made = if place.is_dir() { Ok(()) } else { steps.make_folder(place) };
+            made.map_err(|error| OpenError::from_io(place, error))?;
+        }
+        // Also where a process made them that was killed before it could see to that.
+        steps.sync_folder(folder).map_err(|error| OpenError::from_io(folder, error))?;
         let clock = Clock::start();
-        let next_number = contents.calls.last().map_or(0, |call| call.number + 1);
-        let (ledger, given_up) = recover(contents, &config, clock.now_ms())
-            .map_err(|detail| OpenError::Damaged { path: file.clone(), detail })?;
+        let mut recovery = Recovery::new(&config, clock.now_ms());
+        let (disk, format) =
+            Disk::open(open, &mut recovery).map_err(|error| OpenError::from_redb(&file, error))?;
+        error::check_format(&file, format, disk::FORMAT)?;
+        let Recovery { ledger, given_up, next_number, .. } = recovery;
         if !given_up.is_empty() {
             disk.write(&given_up).map_err(|error| OpenError::from_redb(&file, error))?;
         }
@@ -173,9 +189,11 @@ impl EmbeddedQueue {
         let shared = Arc::new(Shared {
             disk,
             ledger: Mutex::new(ledger),
+            reserved: AtomicU64::new(0),
             changes: watch::Sender::new(()),
             clock,
             writing: Mutex::new(()),
+            steps,
             bodies,
             begun,
             memory: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
@@ -190,20 +208,15 @@ impl EmbeddedQueue {
             .name("dhow-calls".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| OpenError::from_io(folder, error))?;
-        Ok(Self(Arc::new(Inner { shared, asks: Some(asks), writer: Some(writer) })))
+        Ok(Self(Arc::new(Inner { shared, asks, writer: Mutex::new(Some(writer)) })))
     }
 
-    /// Closes the file, so that another process may open it. Nobody may ask for anything any more,
-    /// and no lease be held. Waits for the disk.
-    pub fn let_go(&self) {
-        self.0.shared.disk.let_go();
-    }
-
-    /// Goes on after [`Self::let_go`], where the process that was to have the file has changed
-    /// nothing in it.
-    pub fn take_again(&self) {
-        self.0.shared.disk.take_again();
-        self.0.shared.changed();
+    /// Writes what is still to be written, as far as the disk takes it, and closes the file for
+    /// good, so that another process may open it. Whoever asks for something from then on is
+    /// refused. Waits for the disk.
+    pub fn close(&self) {
+        self.0.end();
+        self.0.shared.disk.close();
     }
 
     /// Writes where a call stands, and waits for it.
@@ -214,13 +227,7 @@ impl EmbeddedQueue {
         answer: Option<Answer>,
     ) -> Result<(), QueueError> {
         let bytes = state.encode().map_err(QueueError::Storage)?;
-        let answer = match answer {
-            Some(answer) => {
-                let head = records::encode_answer(&answer).map_err(QueueError::Storage)?;
-                Some((head, answer.body))
-            }
-            None => None,
-        };
+        let answer = answer.map(|answer| self.fit(answer)).transpose()?;
         let (done, written) = oneshot::channel();
         let (state, done) = (Box::new(state), Some(done));
         self.ask(Ask::Set { number, state, bytes, answer, done });
@@ -233,12 +240,39 @@ impl EmbeddedQueue {
         written.await.map_err(|_| QueueError::Storage(ended()))
     }
 
-    async fn read(&self, number: u64) -> Result<Rows, QueueError> {
+    /// The answer as far as there is space for it: without its body else, or without its headers.
+    fn fit(&self, answer: Answer) -> Result<NewAnswer, QueueError> {
+        let mut reserved = Reserved::none(&self.0.shared);
+        let encode = |answer: &Answer| records::encode_answer(answer).map_err(QueueError::Storage);
+        let head = encode(&answer)?;
+        let cost = space::cost_of_answer((head.len() + answer.body.len()) as u64);
+        if reserved.grow_to(cost) {
+            return Ok(NewAnswer { head, body: answer.body, cost, _reserved: reserved });
+        }
+        let cut = Answer { body: Bytes::new(), is_cut: true, ..answer };
+        let mut head = encode(&cut)?;
+        let mut cost = space::cost_of_answer(head.len() as u64);
+        if !reserved.grow_to(cost) {
+            head = encode(&Answer { headers: HeaderMap::new(), ..cut })?;
+            cost = space::cost_of_answer(head.len() as u64);
+        }
+        Ok(NewAnswer { head, body: Bytes::new(), cost, _reserved: reserved })
+    }
+
+    /// Reads the disk, where that holds up nobody.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Disk) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T, QueueError> {
         let shared = self.0.shared.clone();
-        let read = spawn_blocking(move || shared.disk.read(number)).await;
+        let read = spawn_blocking(move || read(&shared.disk)).await;
         let read = read.map_err(|error| QueueError::Storage(error.to_string()))?;
-        let rows = read.map_err(|error| QueueError::Storage(error.to_string()))?;
-        rows.ok_or_else(|| QueueError::Storage("it is not in the file".to_owned()))
+        read.map_err(|error| QueueError::Storage(error.to_string()))
+    }
+
+    /// What is written of a call that the ledger has.
+    async fn rows(&self, number: u64) -> Result<Option<Rows>, QueueError> {
+        self.read(move |disk| disk.read(number)).await
     }
 
     fn number(&self, call: CallId) -> Result<u64, QueueError> {
@@ -246,10 +280,8 @@ impl EmbeddedQueue {
     }
 
     fn ask(&self, ask: Ask) {
-        if let Some(asks) = &self.0.asks {
-            // Where the writer is gone, whoever waits hears of it by the channel's other end.
-            drop(asks.send(ask));
-        }
+        // Where the writer is gone, whoever waits hears of it by the channel's other end.
+        drop(self.0.asks.send(ask));
     }
 }
 
@@ -274,7 +306,7 @@ impl CallQueue for EmbeddedQueue {
     }
 
     fn extend(&self, lease: LeaseId) -> BoxFuture<'_, bool> {
-        let ends_ms = self.0.shared.clock.now_ms().saturating_add(millis(LEASE));
+        let ends_ms = self.0.shared.clock.passed_ms().saturating_add(millis(LEASE));
         let held = self.0.shared.ledger.lock().extend(lease, ends_ms);
         Box::pin(async move { held })
     }
@@ -286,10 +318,10 @@ impl CallQueue for EmbeddedQueue {
     fn list(
         &self,
         filter: CallFilter,
-        after: Option<CallId>,
+        after: Option<CallCursor>,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<CallView>, QueueError>> {
-        Box::pin(self.views(filter, after, limit))
+    ) -> BoxFuture<'_, Result<CallPage, QueueError>> {
+        Box::pin(self.page(filter, after, limit))
     }
 
     fn show(&self, call: CallId) -> BoxFuture<'_, Result<CallView, QueueError>> {
@@ -298,7 +330,8 @@ impl CallQueue for EmbeddedQueue {
 
     fn answer(&self, call: CallId) -> BoxFuture<'_, Result<Option<Answer>, QueueError>> {
         Box::pin(async move {
-            let rows = self.read(self.number(call)?).await?;
+            let rows = self.rows(self.number(call)?).await?;
+            let rows = rows.ok_or(QueueError::NotFound(call))?;
             let Some((head, body)) = rows.answer else { return Ok(None) };
             records::decode_answer(&head, body).map(Some).map_err(QueueError::Storage)
         })
@@ -337,14 +370,20 @@ impl Pause for EmbeddedQueue {
     }
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        drop(self.asks.take());
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
+impl Inner {
+    /// Has the writer end, and waits for it.
+    fn end(&self) {
+        let Some(writer) = self.writer.lock().take() else { return };
+        drop(self.asks.send(Ask::End));
+        if writer.join().is_err() {
             tracing::error!("the thread that writes calls had panicked");
         }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -366,13 +405,19 @@ impl Clock {
     }
 
     fn now_ms(&self) -> u64 {
-        self.begun_ms.saturating_add(millis(self.begun.elapsed()))
+        let system = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.at(self.begun.elapsed(), millis(system))
     }
-}
 
-/// What a record and its bytes count for.
-fn cost_of(record: &[u8], body: u64) -> u64 {
-    CALL_COST + record.len() as u64 + body
+    /// The time when so much has passed since the beginning, and the system says this.
+    fn at(&self, passed: Duration, system_ms: u64) -> u64 {
+        self.begun_ms.saturating_add(millis(passed)).max(system_ms)
+    }
+
+    /// Milliseconds that have passed: what leases are counted by, whatever the clock is set to.
+    fn passed_ms(&self) -> u64 {
+        millis(self.begun.elapsed())
+    }
 }
 
 fn ended() -> String {

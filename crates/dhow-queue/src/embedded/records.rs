@@ -61,6 +61,8 @@ struct StateRecord {
     note: Option<NoteRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     verdict: Option<NoteRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since_ms: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -167,6 +169,7 @@ impl State {
             due_ms: self.due_ms,
             note: self.note.clone().map(NoteRecord::from),
             verdict: self.verdict.clone().map(NoteRecord::from),
+            since_ms: self.since_ms,
         })
     }
 
@@ -186,6 +189,7 @@ impl State {
             due_ms: record.due_ms,
             note: record.note.map(Note::from),
             verdict: record.verdict.map(Note::from),
+            since_ms: record.since_ms,
         })
     }
 }
@@ -304,7 +308,9 @@ mod tests {
             Place::Dead(Resume::CallBack),
         ] {
             let verdict = note.clone().filter(|_| place == Place::CallBack);
-            let state = State { place, attempts: 3, due_ms: 9, note: note.clone(), verdict };
+            let since_ms = verdict.as_ref().map(|_| 7);
+            let (attempts, due_ms, note) = (3, 9, note.clone());
+            let state = State { place, attempts, due_ms, note, verdict, since_ms };
             assert_eq!(State::decode(&state.encode().unwrap()), Ok(state));
         }
         let answer = Answer {

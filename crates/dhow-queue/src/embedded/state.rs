@@ -44,6 +44,9 @@ pub(super) struct State {
     pub(super) note: Option<Note>,
     /// Why the run was given up, while that is still to be told to a callback.
     pub(super) verdict: Option<Note>,
+    /// Since when it waits, milliseconds since 1970, where that is not its acknowledgement: somebody
+    /// asked for it again, or it is another work now.
+    pub(super) since_ms: Option<u64>,
 }
 
 /// What was asked for with the call, and how long things are kept.
@@ -57,16 +60,24 @@ pub(super) struct Wants {
 /// How long a call may stay where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ages {
-    /// From its acknowledgement until it is given up.
+    /// While attempts fail, until it is given up.
     pub(super) waiting: Duration,
     /// As a dead letter.
     pub(super) dead: Duration,
 }
 
+impl Wants {
+    /// Whether somebody will want to see the answer.
+    pub(super) fn answer(&self) -> bool {
+        self.callback || !self.keep_result.is_zero()
+    }
+}
+
 impl State {
     /// A call that was just taken.
     pub(super) fn new(now_ms: u64) -> Self {
-        Self { place: Place::Run, attempts: 0, due_ms: now_ms, note: None, verdict: None }
+        let (place, attempts) = (Place::Run, 0);
+        Self { place, attempts, due_ms: now_ms, note: None, verdict: None, since_ms: None }
     }
 
     /// What others see.
@@ -97,8 +108,10 @@ impl State {
             Settle::Finished(_) => self.finished(wants, ages, now_ms),
             Settle::Again { after, note, counted } => {
                 let due_ms = now_ms.saturating_add(millis(*after));
-                if due_ms > wants.created_ms.saturating_add(millis(ages.waiting)) {
-                    return self.given_up(&expired(note, ages.waiting), wants, ages, now_ms);
+                let since_ms = self.since_ms.unwrap_or(wants.created_ms);
+                if due_ms > since_ms.saturating_add(millis(ages.waiting)) {
+                    let expired = self.expired(note, ages.waiting);
+                    return self.given_up(&expired, wants, ages, now_ms);
                 }
                 let attempts = self.attempts.saturating_add(u32::from(*counted));
                 Some(Self { attempts, due_ms, note: Some(note.clone()), ..self.clone() })
@@ -115,14 +128,13 @@ impl State {
             Place::CallBack | Place::Dead(Resume::CallBack) => Place::CallBack,
             Place::Done => return None,
         };
-        Some(Self { place, attempts: 0, due_ms: now_ms, ..self.clone() })
+        let since_ms = Some(now_ms);
+        Some(Self { place, attempts: 0, due_ms: now_ms, since_ms, ..self.clone() })
     }
 
     fn finished(&self, wants: Wants, ages: Ages, now_ms: u64) -> Option<Self> {
         match (self.place, &self.verdict) {
-            (Place::Run, _) if wants.callback => {
-                Some(Self { place: Place::CallBack, ..Self::new(now_ms) })
-            }
+            (Place::Run, _) if wants.callback => Some(Self::call_back(None, now_ms)),
             // The callback was told of a call that was given up.
             (Place::CallBack, Some(verdict)) => {
                 Some(Self::dead(Resume::Run, verdict.clone(), ages, now_ms))
@@ -137,10 +149,7 @@ impl State {
 
     fn given_up(&self, note: &Note, wants: Wants, ages: Ages, now_ms: u64) -> Option<Self> {
         let state = match (self.place, &self.verdict) {
-            (Place::Run, _) if wants.callback => {
-                let verdict = Some(note.clone());
-                Self { place: Place::CallBack, verdict, ..Self::new(now_ms) }
-            }
+            (Place::Run, _) if wants.callback => Self::call_back(Some(note.clone()), now_ms),
             (Place::CallBack, Some(verdict)) => {
                 Self::dead(Resume::Run, verdict.clone(), ages, now_ms)
             }
@@ -150,15 +159,26 @@ impl State {
         Some(state)
     }
 
+    /// A callback is to be told, of the answer or of the `verdict`.
+    fn call_back(verdict: Option<Note>, now_ms: u64) -> Self {
+        let since_ms = Some(now_ms);
+        Self { place: Place::CallBack, verdict, since_ms, ..Self::new(now_ms) }
+    }
+
+    fn expired(&self, last: &Note, age: Duration) -> Note {
+        let what = match self.place {
+            Place::CallBack => "delivered",
+            _ => "run",
+        };
+        let message =
+            format!("it could not be {what} within {} s: {}", age.as_secs(), last.message);
+        Note::new("expired", last.status, message)
+    }
+
     fn dead(resume: Resume, note: Note, ages: Ages, now_ms: u64) -> Self {
         let due_ms = now_ms.saturating_add(millis(ages.dead));
         Self { place: Place::Dead(resume), due_ms, note: Some(note), ..Self::new(now_ms) }
     }
-}
-
-fn expired(last: &Note, age: Duration) -> Note {
-    let message = format!("it could not be run within {} s: {}", age.as_secs(), last.message);
-    Note::new("expired", last.status, message)
 }
 
 /// Milliseconds, for times that are compared.
@@ -231,7 +251,26 @@ mod tests {
         assert_eq!(waits.place, Place::Run);
         let dead = state.after(&again(2), wants(false, 0), AGES, late).unwrap();
         assert_eq!(dead.place, Place::Dead(Resume::Run));
+        assert_eq!(dead.note.as_ref().unwrap().reason, "expired");
+        // Somebody asks for it again: it has all its time again.
+        let much_later = late + 50_000;
+        let state = dead.again(much_later).unwrap();
+        let waits = state.after(&again(999), wants(false, 0), AGES, much_later).unwrap();
+        assert_eq!(waits.place, Place::Run);
+        let dead = waits.after(&again(1001), wants(false, 0), AGES, much_later).unwrap();
         assert_eq!(dead.note.unwrap().reason, "expired");
+    }
+
+    #[test]
+    fn a_callback_has_its_own_time_however_long_the_call_waited() {
+        let late = NOW + 999_000;
+        let wants = wants(true, 0);
+        let state = State::new(NOW).after(&Settle::Finished(None), wants, AGES, late).unwrap();
+        let waits = state.after(&again(500), wants, AGES, late).unwrap();
+        assert_eq!((waits.place, waits.attempts), (Place::CallBack, 1));
+        let dead = waits.after(&again(1001), wants, AGES, late).unwrap();
+        assert_eq!(dead.place, Place::Dead(Resume::CallBack));
+        assert!(dead.note.unwrap().message.contains("delivered"));
     }
 
     fn settles() -> impl Strategy<Value = Settle> {

@@ -15,6 +15,9 @@ use tempfile::TempDir;
 use super::recover::INTERRUPTIONS;
 use super::*;
 
+mod damage;
+mod space;
+
 pub(super) fn new_call(id: u128, function: &str) -> NewCall {
     NewCall {
         id: CallId(id),
@@ -285,18 +288,6 @@ async fn a_large_body_is_a_file_that_lives_as_long_as_its_call() {
 }
 
 #[tokio::test]
-async fn a_body_that_was_lost_makes_a_dead_letter_and_harms_no_other_call() {
-    let folder = tempfile::tempdir().unwrap();
-    let queue = open(&folder);
-    queue.enqueue(new_call(1, "f"), body(vec![0; 100_000])).await.unwrap();
-    keep(&queue, 2).await;
-    std::fs::remove_file(body::path_of(&folder.path().join(BODIES), CallId(1))).unwrap();
-    assert_eq!(lease(&queue).await.call, CallId(2));
-    let view = queue.show(CallId(1)).await.unwrap();
-    assert_eq!((view.state, view.note.unwrap().reason.as_str()), (CallState::Dead, "damaged"));
-}
-
-#[tokio::test]
 async fn a_call_that_is_cancelled_is_gone_and_whoever_runs_it_hears_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let queue = open(&folder);
@@ -309,7 +300,7 @@ async fn a_call_that_is_cancelled_is_gone_and_whoever_runs_it_hears_of_it() {
     let late = queue.settle(running.id, Settle::Finished(None)).await;
     assert_eq!(late, Err(QueueError::LeaseLost));
     assert_eq!(queue.cancel(CallId(1)).await, Err(QueueError::NotFound(CallId(1))));
-    assert!(queue.list(CallFilter::default(), None, 9).await.unwrap().is_empty());
+    assert!(queue.list(CallFilter::default(), None, 9).await.unwrap().views.is_empty());
     drop(queue);
     assert_eq!(open(&folder).figures().bytes, 0);
 }
@@ -322,60 +313,22 @@ async fn a_listing_goes_on_where_it_ended_and_purge_takes_what_a_filter_takes() 
         let function = if id % 2 == 0 { "even.shop" } else { "odd" };
         queue.enqueue(new_call(id, function), body("")).await.unwrap();
     }
-    let ids = |views: Vec<CallView>| views.iter().map(|view| view.call.0).collect::<Vec<_>>();
+    let ids = |page: &CallPage| page.views.iter().map(|view| view.call.0).collect::<Vec<_>>();
     let even = CallFilter { namespace: Some("shop".parse().unwrap()), ..CallFilter::default() };
     let page = queue.list(even.clone(), None, 2).await.unwrap();
-    assert_eq!(ids(page), [8, 6]);
-    let page = queue.list(even.clone(), Some(CallId(6)), 9).await.unwrap();
-    assert_eq!(ids(page), [4, 2, 0]);
+    assert_eq!(ids(&page), [8, 6]);
+    // Where it goes on is a place, also when the last call of a page ends meanwhile.
+    queue.cancel(CallId(6)).await.unwrap();
+    let page = queue.list(even.clone(), page.next, 9).await.unwrap();
+    assert_eq!((ids(&page), page.next), (vec![4, 2, 0], None));
+    let visible = Some(vec!["shop".parse().unwrap(), "other".parse().unwrap()]);
+    let seen = CallFilter { visible, ..CallFilter::default() };
+    assert_eq!(ids(&queue.list(seen, None, 99).await.unwrap()), [8, 4, 2, 0]);
     let running = lease(&queue).await;
     assert_eq!(running.call, CallId(0));
-    assert_eq!(queue.purge(even).await, Ok(4), "what runs is not purged");
+    assert_eq!(queue.purge(even).await, Ok(3), "what runs is not purged");
     let left = queue.list(CallFilter::default(), None, 99).await.unwrap();
-    assert_eq!(ids(left), [9, 7, 5, 3, 1, 0]);
-}
-
-#[tokio::test]
-async fn a_full_budget_refuses_and_loses_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = Config { space: 20_000, ..Config::default() };
-    let queue = EmbeddedQueue::open(folder.path(), config).unwrap();
-    let mut kept = 0;
-    let refused = loop {
-        match queue.enqueue(new_call(kept, "f"), body(vec![0; 1000])).await {
-            Ok(_) => kept += 1,
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(refused, EnqueueError::Full(SPACE_USED));
-    assert!((5..20).contains(&kept), "{kept}");
-    assert!(queue.figures().bytes <= 20_000);
-    let first = lease(&queue).await;
-    queue.settle(first.id, Settle::Finished(None)).await.unwrap();
-    queue.enqueue(new_call(99, "f"), body(vec![0; 1000])).await.unwrap();
-    for _ in 0..kept {
-        lease(&queue).await;
-    }
-}
-
-#[tokio::test]
-async fn too_many_bodies_at_once_are_refused_for_now() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = Config { memory: 100 << 10, ..Config::default() };
-    let queue = EmbeddedQueue::open(folder.path(), config).unwrap();
-    let endless = || -> CallBody {
-        Box::pin(http_body_util::StreamBody::new(futures_util::stream::pending::<
-            Result<http_body::Frame<Bytes>, dhow_core::outcome::Failure>,
-        >()))
-    };
-    let mut first = queue.enqueue(new_call(1, "f"), endless());
-    assert!(futures_util::poll!(&mut first).is_pending());
-    let second = queue.enqueue(new_call(2, "f"), endless()).await;
-    assert_eq!(second, Err(EnqueueError::Busy));
-    keep(&queue, 3).await;
-    drop(first);
-    let mut third = queue.enqueue(new_call(4, "f"), endless());
-    assert!(futures_util::poll!(&mut third).is_pending());
+    assert_eq!(ids(&left), [9, 7, 5, 3, 1, 0]);
 }
 
 #[tokio::test]
@@ -402,9 +355,9 @@ async fn dead_letters_results_and_keys_are_forgotten_by_age() {
 
 /// A file in memory that outlives its database, and that is full when it is told to be.
 #[derive(Debug, Default)]
-struct Medium {
+pub(crate) struct Medium {
     bytes: Mutex<Vec<u8>>,
-    full: AtomicBool,
+    pub(crate) full: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -448,11 +401,11 @@ impl StorageBackend for OnMedium {
     }
 }
 
-fn on_medium(folder: &TempDir, medium: &Arc<Medium>) -> EmbeddedQueue {
+pub(crate) fn on_medium(folder: &TempDir, medium: &Arc<Medium>) -> EmbeddedQueue {
     let medium = medium.clone();
     let open: OpenDatabase =
         Box::new(move || Ok(Database::builder().create_with_backend(OnMedium(medium.clone()))?));
-    EmbeddedQueue::open_with(folder.path(), Config::default(), open).unwrap()
+    EmbeddedQueue::open_with(folder.path(), Config::default(), open, Arc::new(System)).unwrap()
 }
 
 #[tokio::test]
@@ -480,7 +433,7 @@ async fn a_disk_that_is_full_for_a_while_refuses_new_calls_and_loses_no_end() {
     keep(&queue, 4).await;
     drop(queue);
     let queue = on_medium(&folder, &medium);
-    let views = queue.list(CallFilter::default(), None, 9).await.unwrap();
+    let views = queue.list(CallFilter::default(), None, 9).await.unwrap().views;
     let stand: Vec<_> = views.iter().map(|view| (view.call.0, view.state)).collect();
     let waiting = CallState::Waiting;
     assert_eq!(stand, [(4, waiting), (3, waiting), (2, CallState::Dead)]);
@@ -534,31 +487,92 @@ async fn what_is_copied_while_it_pauses_is_a_queue() {
     work.await.unwrap();
 }
 
-#[test]
-fn a_file_that_is_none_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join(FILE), vec![b'x'; 5000]).unwrap();
-    let error = EmbeddedQueue::open(folder.path(), Config::default()).err().unwrap();
-    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
-    let error = EmbeddedQueue::open(&folder.path().join("nowhere"), Config::default());
-    assert!(matches!(error.err(), Some(OpenError::Unusable { .. })));
-}
-
 #[tokio::test]
-async fn a_queue_that_was_let_go_of_is_anothers_until_it_is_taken_again() {
+async fn a_queue_that_was_closed_is_anothers_and_writes_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let queue = open(&folder);
     keep(&queue, 1).await;
-    queue.let_go();
+    let held = lease(&queue).await;
+    queue.close();
     let refused = queue.enqueue(new_call(2, "f"), body("2")).await;
     assert!(refused.is_err(), "{refused:?}");
+    let late = queue.settle(held.id, Settle::Finished(None)).await;
+    assert!(matches!(late, Err(QueueError::Storage(_))), "{late:?}");
     let other = open(&folder);
     assert_eq!(lease(&other).await.call, CallId(1));
+    keep(&other, 3).await;
     drop(other);
-    queue.take_again();
-    keep(&queue, 3).await;
-    assert_eq!(lease(&queue).await.call, CallId(1));
-    assert_eq!(lease(&queue).await.call, CallId(3));
+    drop(queue);
+    let again = open(&folder);
+    assert_eq!(depth(&again, CallState::Waiting), 2);
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_one_caller_and_to_what_becomes_of_the_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open(&folder);
+    let by = |id, client: &'static str| {
+        let mut call = keyed(id, "k");
+        call.head.headers.insert("x-dhow-client", client.parse().unwrap());
+        call
+    };
+    for (id, client) in [(1, "key:a"), (2, "jwt:b")] {
+        let accepted = queue.enqueue(by(id, client), body("x")).await.unwrap();
+        assert_eq!(accepted, Accepted { call: CallId(id), is_repeat: false });
+    }
+    let again = queue.enqueue(by(3, "jwt:b"), body("x")).await.unwrap();
+    assert_eq!(again, Accepted { call: CallId(2), is_repeat: true });
+    let callback = Some("https://example.com/".parse().unwrap());
+    let other = NewCall { callback, ..by(4, "key:a") };
+    assert_eq!(queue.enqueue(other, body("x")).await, Err(EnqueueError::KeyReused));
+    let mut other = by(5, "key:a");
+    other.head.headers.insert("x-dhow-keep-result", "5m".parse().unwrap());
+    assert_eq!(queue.enqueue(other, body("x")).await, Err(EnqueueError::KeyReused));
+    // What the function says of all its calls is no part of the request.
+    let other = NewCall { keep_result: Duration::from_secs(9), ..by(6, "key:a") };
+    assert_eq!(queue.enqueue(other, body("x")).await.unwrap().call, CallId(1));
+}
+
+#[tokio::test]
+async fn an_answer_of_a_run_before_is_forgotten_when_the_call_is_to_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open(&folder);
+    let keep_result = Duration::from_secs(60);
+    queue.enqueue(NewCall { keep_result, ..new_call(1, "f") }, body("")).await.unwrap();
+    let run = lease(&queue).await;
+    let large = Answer { body: vec![7; 5000].into(), ..answer("") };
+    queue.settle(run.id, Settle::Dead(note(), Some(large))).await.unwrap();
+    assert!(queue.answer(CallId(1)).await.unwrap().is_some());
+    let counted = queue.figures().bytes;
+    queue.retry(CallId(1)).await.unwrap();
+    assert_eq!(queue.answer(CallId(1)).await, Ok(None));
+    assert!(queue.figures().bytes <= counted - 4000);
+}
+
+#[tokio::test]
+async fn what_a_wrong_clock_put_off_is_due_within_a_day() {
+    const DAY_MS: u64 = 24 * 3600 * 1000;
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { waiting: Duration::MAX, ..Config::default() };
+    let queue = EmbeddedQueue::open(folder.path(), config).unwrap();
+    keep(&queue, 1).await;
+    let first = lease(&queue).await;
+    let after = Duration::from_secs(10 * 365 * 24 * 3600);
+    queue.settle(first.id, Settle::Again { after, note: note(), counted: true }).await.unwrap();
+    let now_ms = queue.0.shared.clock.now_ms();
+    drop(queue);
+    let queue = open(&folder);
+    let due_ms = queue.0.shared.ledger.lock().next_due().unwrap();
+    assert!((now_ms..now_ms + 2 * DAY_MS).contains(&due_ms), "{due_ms}");
+}
+
+#[test]
+fn the_clock_follows_the_systems_forward_and_not_back() {
+    let clock = Clock { begun_ms: 1000, begun: Instant::now() };
+    let ten = Duration::from_millis(10);
+    assert_eq!(clock.at(ten, 1010), 1010);
+    assert_eq!(clock.at(ten, 500), 1010, "set back");
+    assert_eq!(clock.at(ten, 1_000_000), 1_000_000, "set forward");
 }
 
 #[tokio::test(flavor = "multi_thread")]

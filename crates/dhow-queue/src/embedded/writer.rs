@@ -17,11 +17,12 @@ use dhow_core::call::CallId;
 use dhow_core::queue::{Accepted, EnqueueError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::Shared;
 use super::body::{self, Kept, storage};
-use super::disk::{self, Row};
-use super::ledger::{Entry, KEY_COST, KeyHash, KeyUse};
-use super::state::State;
-use super::{Shared, cost_of};
+use super::disk::Row;
+use super::ledger::{Entry, KeyHash, KeyUse};
+use super::space::Reserved;
+use super::state::{Place, State};
 
 /// How long changes may wait that nobody waits for.
 const LAZY: Duration = Duration::from_millis(50);
@@ -37,19 +38,24 @@ pub(super) enum Ask {
     /// Keep a new call.
     Take(Box<Take>),
     /// A call stands elsewhere.
-    Set {
-        number: u64,
-        state: Box<State>,
-        bytes: Vec<u8>,
-        answer: Option<(Vec<u8>, Bytes)>,
-        done: Done,
-    },
+    Set { number: u64, state: Box<State>, bytes: Vec<u8>, answer: Option<NewAnswer>, done: Done },
     /// Forget a call.
     Forget { number: u64, done: Done },
     /// Somebody has a call.
     Lent { number: u64, interruptions: u32 },
     /// Forget a key.
     ForgetKey { hash: KeyHash },
+    /// Write what came before, and work no more.
+    End,
+}
+
+/// An answer that is to be kept.
+pub(super) struct NewAnswer {
+    pub(super) head: Vec<u8>,
+    pub(super) body: Bytes,
+    /// Bytes that it counts for.
+    pub(super) cost: u64,
+    pub(super) _reserved: Reserved,
 }
 
 /// Told when a change is durable; `None` where nobody waits.
@@ -68,6 +74,8 @@ pub(super) struct Take {
     pub(super) reply: Reply,
     /// Its share of the memory for bodies on their way.
     pub(super) _memory: OwnedSemaphorePermit,
+    /// All that it counts for.
+    pub(super) _reserved: Reserved,
 }
 
 /// A call that is to be written, under its number.
@@ -109,7 +117,7 @@ impl Writer {
         }
     }
 
-    /// Works until nobody can ask any more.
+    /// Works until it is told to end.
     pub(super) fn run(mut self) {
         loop {
             let (asks, inbox) = self.gather();
@@ -144,6 +152,7 @@ impl Writer {
         // Where somebody waits nothing is waited for: the time of one sync is what gathers more.
         while bytes < self.shared.config.batch {
             match self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Ask::End) => return (asks, Inbox::Closed),
                 Ok(ask) => {
                     let wait = if ask.is_awaited() { Duration::ZERO } else { LAZY };
                     until = until.min(Instant::now() + wait);
@@ -202,12 +211,10 @@ impl Writer {
         }
     }
 
-    /// Refuses the new calls for which there is no space or whose key was used, and numbers the
-    /// others. Repeats of a key of this very batch are answered with it.
+    /// Refuses the new calls whose key was used for something else, and numbers the others. Repeats of a key of this very batch are answered with it.
     fn judge(&mut self, takes: Vec<Take>) -> (Vec<Taking>, Vec<(Reply, Accepted)>) {
         let now_ms = self.shared.clock.now_ms();
         let ledger = self.shared.ledger.lock();
-        let mut bytes = ledger.bytes();
         let mut keys: HashMap<KeyHash, KeyUse> = HashMap::new();
         let (mut taken, mut repeats) = (Vec::new(), Vec::new());
         for take in takes {
@@ -226,12 +233,6 @@ impl Writer {
                     None => {}
                 }
             }
-            let cost = take.entry.cost + take.key.map_or(0, |_| KEY_COST);
-            if bytes + cost > self.shared.config.space {
-                drop(take.reply.send(Err(EnqueueError::Full(super::SPACE_USED))));
-                continue;
-            }
-            bytes += cost;
             keys.extend(take.key);
             taken.push(Taking { number: self.next_number, take });
             self.next_number += 1;
@@ -267,11 +268,11 @@ impl Writer {
             let mut any = false;
             for taking in takes {
                 if let Kept::File(file) = &mut taking.take.body {
-                    file.place(&self.bodies)?;
+                    file.place(&*self.shared.steps, &self.bodies)?;
                     any = true;
                 }
             }
-            if any { disk::sync_folder(&self.bodies) } else { Ok(()) }
+            if any { self.shared.steps.sync_folder(&self.bodies) } else { Ok(()) }
         };
         placed().map_err(storage)
     }
@@ -306,8 +307,9 @@ impl Writer {
         for ask in rest {
             match ask {
                 Ask::Set { number, state, answer, done: waits, .. } => {
-                    let answer = answer.map(|(head, body)| cost_of(&head, body.len() as u64));
-                    ledger.change(number, &state, answer);
+                    let forgotten = forgets_answer(&state).then_some(0);
+                    let cost = answer.as_ref().map(|answer| answer.cost).or(forgotten);
+                    ledger.change(number, &state, cost);
                     done.extend(waits);
                 }
                 Ask::Forget { number, done: waits } => {
@@ -316,7 +318,7 @@ impl Writer {
                     done.extend(waits);
                 }
                 Ask::ForgetKey { hash } => ledger.forget_key(&hash),
-                Ask::Lent { .. } | Ask::Take(_) => {}
+                Ask::Lent { .. } | Ask::Take(_) | Ask::End => {}
             }
         }
         drop(ledger);
@@ -333,7 +335,7 @@ impl Writer {
     fn tidy(&mut self) {
         let now_ms = self.shared.clock.now_ms();
         let mut ledger = self.shared.ledger.lock();
-        let overdue = ledger.overdue(now_ms);
+        let overdue = ledger.overdue(self.shared.clock.passed_ms());
         overdue.iter().for_each(|lease| ledger.give_back(*lease));
         // Else what is asked for already would be asked for again.
         if self.kept.is_empty() {
@@ -379,10 +381,10 @@ impl Ask {
                 (take.head.len() + take.state.len() + body) as u64
             }
             Self::Set { bytes, answer, .. } => {
-                (bytes.len() + answer.as_ref().map_or(0, |(head, body)| head.len() + body.len()))
-                    as u64
+                let answer = answer.as_ref().map_or(0, |one| one.head.len() + one.body.len());
+                (bytes.len() + answer) as u64
             }
-            Self::Forget { .. } | Self::Lent { .. } | Self::ForgetKey { .. } => 64,
+            Self::Forget { .. } | Self::Lent { .. } | Self::ForgetKey { .. } | Self::End => 64,
         }
     }
 
@@ -397,7 +399,7 @@ impl Ask {
         match self {
             Self::Take(_) => true,
             Self::Set { done, .. } | Self::Forget { done, .. } => done.is_some(),
-            Self::Lent { .. } | Self::ForgetKey { .. } => false,
+            Self::Lent { .. } | Self::ForgetKey { .. } | Self::End => false,
         }
     }
 }
@@ -405,6 +407,11 @@ impl Ask {
 /// Tells whoever waits for a change; they may have gone.
 fn tell(done: oneshot::Sender<()>) {
     let _gone = done.send(());
+}
+
+/// A call that is to be run has no answer yet; one of an earlier run is not its.
+fn forgets_answer(state: &State) -> bool {
+    state.place == Place::Run
 }
 
 /// The rows of changes to calls that are there. A lease that ends in the same batch is not noted.
@@ -417,16 +424,19 @@ fn rows_of(asks: &[Ask]) -> Vec<Row> {
         })
         .collect();
     let row = |ask: &Ask| match ask {
-        Ask::Set { number, bytes, answer, .. } => {
-            Some(Row::Set { number: *number, state: bytes.clone(), answer: answer.clone() })
-        }
+        Ask::Set { number, state, bytes, answer, .. } => Some(Row::Set {
+            number: *number,
+            state: bytes.clone(),
+            answer: answer.as_ref().map(|one| (one.head.clone(), one.body.clone())),
+            forgets_answer: forgets_answer(state),
+        }),
         Ask::Forget { number, .. } => Some(Row::Forget { number: *number }),
         Ask::Lent { number, .. } if ended.contains(number) => None,
         Ask::Lent { number, interruptions } => {
             Some(Row::Lent { number: *number, interruptions: *interruptions })
         }
         Ask::ForgetKey { hash } => Some(Row::ForgetKey { hash: *hash }),
-        Ask::Take(_) => None,
+        Ask::Take(_) | Ask::End => None,
     };
     asks.iter().filter_map(row).collect()
 }

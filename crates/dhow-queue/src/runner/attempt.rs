@@ -80,6 +80,7 @@ async fn run(
     let attempt = Attempt {
         status: answer.status,
         failure: failure.as_ref().map(|failure| failure.reason),
+        has_no_instance: failure.as_ref().is_some_and(|failure| failure.has_no_instance),
         retry_after: retry_after(&answer.headers),
     };
     let note = || match &failure {
@@ -125,7 +126,7 @@ fn platforms_own(failure: &Failure, call: CallId, begun: Instant) -> Answer {
     let (head, body) = answer::failure::<Full<Bytes>>(failure, Some(call)).into_parts();
     let body = match body {
         PlatformBody::Own(body) => body.unwrap_or_default(),
-        PlatformBody::Guest(_) => Bytes::new(),
+        PlatformBody::Guest(_) | PlatformBody::Streamed(_) => Bytes::new(),
     };
     let (status, headers) = (head.status, head.headers);
     Answer { status, headers, body, is_cut: false, took: begun.elapsed() }

@@ -7,6 +7,7 @@ mod room;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use std::time::Duration;
 use dhow_core::name::{FunctionName, Label};
 use dhow_core::ports::{CallQueue, Dispatch};
 use dhow_core::queue::{Lane, Lease, LeaseId, Note, Settle};
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::{self, JoinError, JoinHandle, JoinSet};
@@ -25,6 +28,9 @@ use crate::callback::Callbacks;
 
 /// The pause after work that broke off for a fault of ours.
 const FAULT_PAUSE: Duration = Duration::from_secs(10);
+/// How long leases may take to be given back at the end. Where the disk takes nothing they end with
+/// the process.
+const RELEASE: Duration = Duration::from_secs(2);
 
 /// How much runs at once, and where.
 #[derive(Debug, Clone)]
@@ -136,7 +142,7 @@ async fn draw(shared: Arc<Shared>, mut room: Room, mut stop: watch::Receiver<Opt
             biased;
             drain = stopped(&mut stop) => break drain,
             Some(ended) = work.join_next_with_id() => {
-                if let Some(holder) = end(&shared, &mut holders, ended).await {
+                if let (Some(holder), _) = ended_work(&mut holders, ended) {
                     room.leave(&holder.lane, &holder.function);
                 }
             }
@@ -151,15 +157,31 @@ async fn draw(shared: Arc<Shared>, mut room: Room, mut stop: watch::Receiver<Opt
     };
     let drained = timeout(drain, async {
         while let Some(ended) = work.join_next_with_id().await {
-            end(&shared, &mut holders, ended).await;
+            ended_work(&mut holders, ended);
         }
     });
     if drained.await.is_err() {
         tracing::warn!(calls = work.len(), "asynchronous calls go back to their queues");
         work.abort_all();
+        let mut cut = Vec::new();
         while let Some(ended) = work.join_next_with_id().await {
-            end(&shared, &mut holders, ended).await;
+            if let (Some(holder), true) = ended_work(&mut holders, ended) {
+                cut.push(holder.lease);
+            }
         }
+        release(&shared, cut).await;
+    }
+}
+
+/// Gives back leases whose work was cut.
+async fn release(shared: &Shared, leases: Vec<LeaseId>) {
+    let given = leases.into_iter().map(|lease| async move {
+        if let Err(error) = shared.queue.settle(lease, Settle::Release).await {
+            tracing::warn!(%error, "a lease is left to run out");
+        }
+    });
+    if timeout(RELEASE, join_all(given)).await.is_err() {
+        tracing::warn!("leases end with the process: the calls' file can't be written");
     }
 }
 
@@ -173,34 +195,31 @@ async fn stopped(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
     stop.wait_for(Option::is_some).await.map_or(None, |drain| *drain).unwrap_or_default()
 }
 
+/// Does the work of a lease; what panics is tried again later.
 async fn work_at(shared: Arc<Shared>, lease: Lease) {
-    attempt::attempt(&shared, lease).await;
+    let (id, function) = (lease.id, lease.function.clone());
+    let worked = AssertUnwindSafe(attempt::attempt(&shared, lease)).catch_unwind().await;
+    if worked.is_ok() {
+        return;
+    }
+    tracing::error!(%function, "an asynchronous call panicked");
+    let note = Note::new("internal", 0, "the attempt broke off for a fault of dhow's own");
+    let settle = Settle::Again { after: FAULT_PAUSE, note, counted: true };
+    if let Err(error) = shared.queue.settle(id, settle).await {
+        tracing::warn!(%error, "a lease is left to run out");
+    }
 }
 
-/// Sees to a lease whose work did not settle it itself.
-async fn end(
-    shared: &Shared,
+/// Who held the lease of work that has ended, and whether it was cut.
+fn ended_work(
     holders: &mut HashMap<task::Id, Holder>,
     ended: Result<(task::Id, ()), JoinError>,
-) -> Option<Holder> {
-    let (id, fault) = match ended {
-        Ok((id, ())) => (id, None),
-        Err(error) => (error.id(), Some(error)),
+) -> (Option<Holder>, bool) {
+    let (id, is_cut) = match ended {
+        Ok((id, ())) => (id, false),
+        Err(error) => (error.id(), true),
     };
-    let holder = holders.remove(&id)?;
-    if let Some(error) = fault {
-        let settle = if error.is_cancelled() {
-            Settle::Release
-        } else {
-            let note = Note::new("internal", 0, "the attempt broke off for a fault of dhow's own");
-            tracing::error!(function = %holder.function, "an asynchronous call panicked");
-            Settle::Again { after: FAULT_PAUSE, note, counted: true }
-        };
-        if let Err(error) = shared.queue.settle(holder.lease, settle).await {
-            tracing::warn!(%error, "a lease is left to run out");
-        }
-    }
-    Some(holder)
+    (holders.remove(&id), is_cut)
 }
 
 impl End {

@@ -1,6 +1,7 @@
 //! The runner over the embedded queue, with functions that do what they are told.
 
 use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::callback::Times;
+use crate::embedded::tests::{Medium, on_medium};
 use crate::embedded::{self, EmbeddedQueue};
 
 /// What a function does is its name: a status, `slow`, `panic`, `busy` (it has no place twice),
@@ -85,8 +87,15 @@ struct Rig {
 
 impl Rig {
     fn with(places: u32) -> Self {
+        let open = |folder: &TempDir| {
+            EmbeddedQueue::open(folder.path(), embedded::Config::default()).unwrap()
+        };
+        Self::on(places, open)
+    }
+
+    fn on(places: u32, open: impl FnOnce(&TempDir) -> EmbeddedQueue) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let queue = EmbeddedQueue::open(folder.path(), embedded::Config::default()).unwrap();
+        let queue = open(&folder);
         let (functions, counts) = (Arc::new(Functions::default()), Arc::new(Counts::default()));
         let config = Config {
             queues: BTreeMap::new(),
@@ -262,4 +271,27 @@ async fn a_call_that_is_cancelled_while_it_runs_ends() {
     rig.end_of(2).await;
     assert_eq!(rig.queue.show(CallId(1)).await, Err(QueueError::NotFound(CallId(1))));
     rig.runner.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_does_not_keep_the_runner_from_ending() {
+    let medium = Arc::new(Medium::default());
+    let rig = Rig::on(4, |folder| on_medium(folder, &medium));
+    rig.call(1, "forever", vec![]).await;
+    rig.call(2, "forever", vec![]).await;
+    while rig.functions.calls.lock().len() < 2 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    medium.full.store(true, SeqCst);
+    let stopped = timeout(Duration::from_secs(60), rig.runner.stop(Duration::from_millis(50)));
+    stopped.await.expect("it ends");
+    // The calls are as they were: they run again.
+    medium.full.store(false, SeqCst);
+    drop(rig.queue);
+    drop(rig.functions);
+    let queue = on_medium(&rig._folder, &medium);
+    for id in 1..=2 {
+        let view = queue.show(CallId(id)).await.unwrap();
+        assert_eq!((view.state, view.attempts), (CallState::Waiting, 0));
+    }
 }

@@ -16,7 +16,7 @@ use tempfile::{NamedTempFile, TempPath};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::archive::{Archive, Sum, Writer};
-use super::{BLOBS, is_state};
+use super::{BLOBS, Check, is_state};
 use crate::blobs::{self, BlobStore, Held};
 use crate::catalog;
 use crate::folder::{DataFolder, OpenError};
@@ -29,6 +29,7 @@ struct Source {
     folder: Arc<DataFolder>,
     blobs: BlobStore,
     pauses: Vec<Arc<dyn Pause>>,
+    checks: &'static [Check],
     /// Held by the one copy that is made.
     turn: Arc<Semaphore>,
 }
@@ -49,6 +50,9 @@ pub enum CopyError {
         _0.display()
     )]
     Blob(PathBuf),
+    /// The file of a store is not what it should be.
+    #[error("{0}")]
+    Damaged(String),
     /// The archive can't be written.
     #[error("the backup can't be written: {0}")]
     Write(io::Error),
@@ -72,10 +76,16 @@ struct Changing {
 }
 
 impl Copier {
-    /// Copies `folder` with its `blobs`; `pauses` are all the stores that change files in place.
-    pub fn new(folder: Arc<DataFolder>, blobs: BlobStore, pauses: Vec<Arc<dyn Pause>>) -> Self {
+    /// Copies `folder` with its `blobs`; `pauses` are all the stores that change files in place, and
+    /// `checks` are of those whose files are not known here.
+    pub fn new(
+        folder: Arc<DataFolder>,
+        blobs: BlobStore,
+        pauses: Vec<Arc<dyn Pause>>,
+        checks: &'static [Check],
+    ) -> Self {
         let turn = Arc::new(Semaphore::new(1));
-        Self(Arc::new(Source { folder, blobs, pauses, turn }))
+        Self(Arc::new(Source { folder, blobs, pauses, checks, turn }))
     }
 
     /// The right to make a copy, if nobody has it.
@@ -85,24 +95,30 @@ impl Copier {
 
     /// The state as it is now. Waits for the disk.
     pub(super) fn copy(&self) -> Result<Copy, CopyError> {
-        let Source { folder, blobs, pauses, turn: _ } = &*self.0;
+        let Source { folder, blobs, pauses, checks, turn: _ } = &*self.0;
         let held = blobs.hold();
         let mut changing = Ok(vec![]);
         all_paused(pauses, &mut || changing = copy_changing(folder.path()));
-        Copy::checked(folder.path(), changing?, Some(held))
+        Copy::checked(folder.path(), changing?, Some(held), checks)
     }
 }
 
-/// Archives a data folder that nobody uses.
+/// Archives a data folder that nobody uses, once `checks` have found nothing wrong.
 ///
 /// # Errors
 /// When it is in use, damaged or unreadable, or `to` can't be written.
-pub fn folder(path: &Path, to: impl Write, now_ms: u64) -> Result<Archive, CopyError> {
+pub fn folder(
+    path: &Path,
+    to: impl Write,
+    now_ms: u64,
+    checks: &[Check],
+) -> Result<Archive, CopyError> {
     if !path.join(catalog::FILE).is_file() {
         return Err(CopyError::Empty(path.to_owned()));
     }
     let owned = DataFolder::open(path)?;
-    Copy::checked(owned.path(), copy_changing(owned.path())?, None)?.write(to, now_ms)
+    let changing = copy_changing(owned.path())?;
+    Copy::checked(owned.path(), changing, None, checks)?.write(to, now_ms)
 }
 
 impl Copy {
@@ -110,6 +126,7 @@ impl Copy {
         root: &Path,
         changing: Vec<Changing>,
         held: Option<Held>,
+        checks: &[Check],
     ) -> Result<Self, CopyError> {
         let place = root.join(BLOBS);
         let blobs = blobs::names(&place).map_err(|error| OpenError::from_io(&place, error))?;
@@ -121,6 +138,8 @@ impl Copy {
                 }
             }
         }
+        let copies = changing.iter().map(|one| (&*one.path, one.copy.to_path_buf()));
+        Check::all(checks, copies, |file| root.join(file)).map_err(CopyError::Damaged)?;
         let blobs = blobs.into_iter().collect();
         Ok(Self { root: root.to_owned(), changing, blobs, _held: held })
     }

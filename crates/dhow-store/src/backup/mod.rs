@@ -10,6 +10,32 @@ pub mod restore;
 mod stream;
 
 use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// How the file of a store that is not known here is looked through.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// Its name in the data folder.
+    pub file: &'static str,
+    /// Looks through the copy at the first path, and names it by the second. Says what is wrong.
+    pub look: fn(&Path, &Path) -> Result<(), String>,
+}
+
+impl Check {
+    /// Looks through each of the files, which stand at `place`, that there is a check for.
+    fn all<'f>(
+        checks: &[Self],
+        files: impl Iterator<Item = (&'f Path, PathBuf)>,
+        named: impl Fn(&Path) -> PathBuf,
+    ) -> Result<(), String> {
+        for (file, place) in files {
+            for check in checks.iter().filter(|check| file.as_os_str() == check.file) {
+                (check.look)(&place, &named(file))?;
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Where the blobs are.
 const BLOBS: &str = "blobs/sha256";

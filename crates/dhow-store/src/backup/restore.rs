@@ -16,13 +16,15 @@ use std::io::{self, BufRead, Read};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use dhow_disk::durable::{Steps, System, make_private};
+use dhow_disk::is_full;
+
 use dhow_core::digest::Digest;
 
 use super::archive::{self, Archive, ArchiveError};
-use super::{BLOBS, is_state};
+use super::{BLOBS, Check, is_state};
 use crate::catalog;
-use crate::durable::{Steps, System, make_private};
-use crate::folder::{DataFolder, OpenError, is_full};
+use crate::folder::{DataFolder, OpenError};
 
 /// Where an archive is unpacked. What is left here counts for nothing.
 pub(super) const BEGUN: &str = "restore-begun";
@@ -56,6 +58,9 @@ pub enum RestoreError {
     /// The catalog in it can't be used.
     #[error("the backup is not taken, since in it {0}")]
     Catalog(OpenError),
+    /// The file of another store in it can't be used.
+    #[error("the backup is not taken, since in it {0}")]
+    Damaged(String),
     /// Modules that the catalog needs are not in the archive.
     #[error("the backup is not taken: it lacks {0} modules that its catalog needs")]
     Lacking(usize),
@@ -71,11 +76,16 @@ pub struct Restored {
 }
 
 /// Makes the folder at `path` what the archive in `from` says. One that holds something is left
-/// alone, unless it is to `replace` that.
+/// alone, unless it is to `replace` that. `checks` look through what is not known here.
 ///
 /// # Errors
 /// When the folder is in use or holds something, or the archive is not whole. Nothing was changed.
-pub fn restore(from: impl BufRead, path: &Path, replace: bool) -> Result<Restored, RestoreError> {
+pub fn restore(
+    from: impl BufRead,
+    path: &Path,
+    replace: bool,
+    checks: &[Check],
+) -> Result<Restored, RestoreError> {
     let owned = DataFolder::open(path)?;
     let path = owned.path();
     let unusable = |error| RestoreError::Open(OpenError::from_io(path, error));
@@ -89,7 +99,7 @@ pub fn restore(from: impl BufRead, path: &Path, replace: bool) -> Result<Restore
         return Err(RestoreError::Replaced(replaced));
     }
     let begun = path.join(BEGUN);
-    let unpacked = unpack(from, &begun);
+    let unpacked = unpack(from, &begun, checks);
     if unpacked.is_err() {
         // It counts for nothing, and goes at the next start if it can't go now.
         drop(fs::remove_dir_all(&begun));
@@ -149,7 +159,11 @@ fn state(path: &Path) -> io::Result<Vec<OsString>> {
 }
 
 /// Unpacks an archive into `begun`, durably, and checks that it is a data folder whole.
-pub(super) fn unpack(from: impl BufRead, begun: &Path) -> Result<Archive, RestoreError> {
+pub(super) fn unpack(
+    from: impl BufRead,
+    begun: &Path,
+    checks: &[Check],
+) -> Result<Archive, RestoreError> {
     let unusable = |error| RestoreError::Open(OpenError::from_io(begun, error));
     make_private(&System, begun).map_err(unusable)?;
     let unpacked = archive::read(from, |path, file| keep(file, &begun.join(path)));
@@ -169,6 +183,8 @@ pub(super) fn unpack(from: impl BufRead, begun: &Path) -> Result<Archive, Restor
         0 => {}
         lacking => return Err(RestoreError::Lacking(lacking)),
     }
+    let files = archive.files.keys().map(|file| (file.as_path(), begun.join(file)));
+    Check::all(checks, files, Path::to_owned).map_err(RestoreError::Damaged)?;
     for folder in folders(begun).map_err(unusable)? {
         System.sync_folder(&folder).map_err(unusable)?;
     }

@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dhow_core::ports::Catalog as _;
+use dhow_disk::durable::System;
 use http_body_util::Full;
 
+use super::copy::CopyError;
 use super::restore::{self, MAKING_ROOM, MOVING_IN, REPLACED, RestoreError};
-use super::{archive, copy};
+use super::{Check, archive, copy};
 use crate::blobs::{BlobStore, Room};
 use crate::catalog::EmbeddedCatalog;
 use crate::catalog::tests::new;
-use crate::durable::System;
 use crate::folder::{DataFolder, OpenError};
 use crate::small_disk::SmallDisk;
 
@@ -24,7 +25,7 @@ async fn archive_of(name: &str, module: &'static str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path(), name, module).await;
     let mut archive = Vec::new();
-    copy::folder(folder.path(), &mut archive, 7).unwrap();
+    copy::folder(folder.path(), &mut archive, 7, &[]).unwrap();
     archive
 }
 
@@ -81,7 +82,7 @@ impl Killed {
     }
 }
 
-impl crate::durable::Steps for Killed {
+impl dhow_disk::durable::Steps for Killed {
     fn sync(&self, path: &Path, file: &fs::File) -> std::io::Result<()> {
         self.step().and_then(|()| System.sync(path, file))
     }
@@ -108,7 +109,7 @@ async fn a_restore_that_is_killed_at_any_step_is_finished_by_the_next_start() {
         fill(folder.path(), "before", "old").await;
         // What `restore` does until the archive holds.
         let begun = folder.path().join(MAKING_ROOM);
-        restore::unpack(&archive[..], &begun).unwrap();
+        restore::unpack(&archive[..], &begun, &[]).unwrap();
         let killed = Killed(steps.into());
         let finished = restore::finish(&killed, folder.path());
         assert_eq!(deployed(folder.path()), [("restored".to_owned(), "new".to_owned())]);
@@ -135,10 +136,10 @@ async fn what_is_not_taken_changes_nothing() {
     fill(folder.path(), "before", "old").await;
     let before = files(folder.path());
     for length in [0, 1, whole.len() / 2, whole.len() - 1] {
-        let error = restore::restore(&whole[..length], folder.path(), true).unwrap_err();
+        let error = restore::restore(&whole[..length], folder.path(), true, &[]).unwrap_err();
         assert!(matches!(error, RestoreError::Archive(_)), "{error}");
     }
-    let error = restore::restore(&whole[..], folder.path(), false).unwrap_err();
+    let error = restore::restore(&whole[..], folder.path(), false, &[]).unwrap_err();
     assert!(matches!(error, RestoreError::Occupied { .. }), "{error}");
     // An archive that is whole, but not one of a data folder.
     for (lacks, path) in [("catalog", "other"), ("catalog", "catalog.redb")] {
@@ -146,7 +147,7 @@ async fn what_is_not_taken_changes_nothing() {
         let mut writer = archive::Writer::new(&mut archive, 1).unwrap();
         writer.add(Path::new(path), 4, &b"text"[..]).unwrap();
         writer.finish().unwrap();
-        let error = restore::restore(&archive[..], folder.path(), true).unwrap_err();
+        let error = restore::restore(&archive[..], folder.path(), true, &[]).unwrap_err();
         assert!(matches!(error, RestoreError::Catalog(_)), "{lacks}: {error}");
     }
     assert_eq!(files(folder.path()), before);
@@ -162,7 +163,7 @@ async fn an_archive_without_a_module_that_is_needed_is_not_taken() {
     writer.add(Path::new("catalog.redb"), catalog.len() as u64, &catalog[..]).unwrap();
     writer.finish().unwrap();
     let empty = tempfile::tempdir().unwrap();
-    let error = restore::restore(&archive[..], empty.path(), false).unwrap_err();
+    let error = restore::restore(&archive[..], empty.path(), false, &[]).unwrap_err();
     assert!(matches!(error, RestoreError::Lacking(1)), "{error}");
 }
 
@@ -172,13 +173,44 @@ async fn a_full_disk_changes_nothing() {
     let disk = SmallDisk::mount(4);
     fill(disk.path(), "before", "old").await;
     disk.fill();
-    let error = restore::restore(&archive[..], disk.path(), true).unwrap_err();
+    let error = restore::restore(&archive[..], disk.path(), true, &[]).unwrap_err();
     assert!(matches!(error, RestoreError::Open(OpenError::Full { .. })), "{error}");
     let mut copied = Vec::new();
-    let error = copy::folder(disk.path(), &mut copied, 1).unwrap_err();
+    let error = copy::folder(disk.path(), &mut copied, 1, &[]).unwrap_err();
     assert!(matches!(error, copy::CopyError::Open(OpenError::Full { .. })), "{error}");
     disk.clear();
     assert_eq!(deployed(disk.path()), [("before".to_owned(), "old".to_owned())]);
-    restore::restore(&archive[..], disk.path(), true).unwrap();
+    restore::restore(&archive[..], disk.path(), true, &[]).unwrap();
     assert_eq!(deployed(disk.path()), [("restored".to_owned(), "new".to_owned())]);
+}
+
+/// A check of the file `other.redb`, which is whole where it says so.
+const OTHER: Check = Check {
+    file: "other.redb",
+    look: |copy, named| match fs::read_to_string(copy).unwrap().as_str() {
+        "whole" => Ok(()),
+        found => Err(format!("{} is {found}", named.display())),
+    },
+};
+
+#[tokio::test]
+async fn a_damaged_file_of_another_store_is_neither_archived_nor_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), "f", "module").await;
+    fs::write(folder.path().join("other.redb"), "damaged").unwrap();
+    let mut archive = Vec::new();
+    let error = copy::folder(folder.path(), &mut archive, 7, &[OTHER]).unwrap_err();
+    assert!(matches!(error, CopyError::Damaged(_)), "{error}");
+    assert!(error.to_string().ends_with("/other.redb is damaged"), "{error}");
+    copy::folder(folder.path(), &mut archive, 7, &[]).unwrap();
+    let empty = tempfile::tempdir().unwrap();
+    let error = restore::restore(&archive[..], empty.path(), false, &[OTHER]).unwrap_err();
+    assert!(matches!(error, RestoreError::Damaged(_)), "{error}");
+    assert!(deployed(empty.path()).is_empty());
+    fs::write(folder.path().join("other.redb"), "whole").unwrap();
+    let mut archive = Vec::new();
+    copy::folder(folder.path(), &mut archive, 7, &[OTHER]).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    restore::restore(&archive[..], other.path(), false, &[OTHER]).unwrap();
+    assert_eq!(deployed(other.path()), [("f".to_owned(), "module".to_owned())]);
 }

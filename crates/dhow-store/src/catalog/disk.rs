@@ -1,22 +1,21 @@
 //! The catalog's file: bytes by name. Every change is one durable transaction.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use dhow_core::name::FunctionName;
 use dhow_core::traffic::Traffic;
+use dhow_disk::database;
+use dhow_disk::durable::{self, Steps as _, System};
 use redb::{
-    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
-    TableDefinition, TableError, WriteTransaction,
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError, WriteTransaction,
 };
 use tempfile::NamedTempFile;
 
 use super::format::{self, FORMAT, Found};
-use crate::durable::{self, Steps as _, System};
-use crate::folder;
 
 /// Memory that redb may use. Readers use the snapshot, so pages are read at the start and when
 /// something is written.
@@ -66,12 +65,12 @@ impl Disk {
     pub(super) fn open(path: PathBuf) -> Result<(Self, Contents), redb::Error> {
         let beside = path.clone();
         let keep = move |format| Ok(keep_older(&beside, format)?);
-        Self::open_with(Box::new(move || open_database(&path)), keep)
+        Self::open_with(Box::new(move || database::open_or_make(&path, CACHE, initialize)), keep)
     }
 
     /// The same for a file that is a copy itself.
     pub(super) fn open_copy(path: PathBuf) -> Result<(Self, Contents), redb::Error> {
-        Self::open_with(Box::new(move || open_file(&path)), |_| Ok(()))
+        Self::open_with(Box::new(move || database::open(&path, CACHE)), |_| Ok(()))
     }
 
     /// Opens the file in this way. `keep_older` hears of an older format before it is changed.
@@ -79,11 +78,7 @@ impl Disk {
         open: Open,
         keep_older: impl FnOnce(u64) -> Result<(), redb::Error>,
     ) -> Result<(Self, Contents), redb::Error> {
-        // redb panics on some damaged files. What it worked on is dropped with it.
-        let opened = catch_unwind(AssertUnwindSafe(|| Self::try_open(open, keep_older)));
-        opened.unwrap_or_else(|_| {
-            Err(redb::Error::Corrupted("its parts contradict each other".to_owned()))
-        })
+        database::guarded(|| Self::try_open(open, keep_older))
     }
 
     fn try_open(
@@ -91,10 +86,7 @@ impl Disk {
         keep_older: impl FnOnce(u64) -> Result<(), redb::Error>,
     ) -> Result<(Self, Contents), redb::Error> {
         let mut database = open()?;
-        // The sums over all pages are looked at here and nowhere else.
-        if !database.check_integrity()? {
-            tracing::warn!("the catalog was damaged and has been repaired");
-        }
+        database::look_through(&mut database, "the catalog")?;
         let mut disk = Self { open, database: Some(database), is_let_go: false };
         let found = disk.with(format::find)?;
         if (format::OLDEST..FORMAT).contains(&found.number) {
@@ -303,39 +295,11 @@ fn key(name: &FunctionName) -> (&str, &str) {
     (name.namespace.as_str(), name.name.as_str())
 }
 
-/// Opens the file. A new one is made beside its place and then renamed, so that a file which was
-/// begun when the power went is none.
-fn open_database(path: &Path) -> Result<Database, redb::Error> {
-    if !path.try_exists()? {
-        let begun = path.with_extension("begun");
-        if begun.try_exists()? {
-            fs::remove_file(&begun)?;
-        }
-        initialize(&open_file(&begun)?)?;
-        // Its bytes are on the disk since its first commit.
-        System.rename(&begun, path)?;
-        if let Some(folder) = path.parent() {
-            System.sync_folder(folder)?;
-        }
-    }
-    open_file(path)
-}
-
-fn open_file(path: &Path) -> Result<Database, redb::Error> {
-    Ok(builder().create_file(folder::open_private(path)?)?)
-}
-
-fn builder() -> Builder {
-    let mut builder = Database::builder();
-    builder.set_cache_size(CACHE);
-    builder
-}
-
 /// Opens the catalog in `backend`, which is empty or holds one.
 #[cfg(test)]
 pub(super) fn open_backend(backend: impl redb::StorageBackend) -> Result<Database, redb::Error> {
     let is_new = backend.len()? == 0;
-    let database = builder().create_with_backend(backend)?;
+    let database = Database::builder().set_cache_size(CACHE).create_with_backend(backend)?;
     if is_new {
         initialize(&database)?;
     }

@@ -26,13 +26,14 @@ use dhow_core::ports::{BoxFuture, Catalog, CatalogError, NewRevision, Pause, Sna
 use dhow_core::quota::{self, Quota};
 use dhow_core::token::Token;
 use dhow_core::traffic::{Share, Traffic, Weighted};
+use dhow_disk::is_full;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use self::disk::{Contents, Disk};
 use self::records::FunctionRecord;
-use crate::folder::{DataFolder, OpenError, is_full};
+use crate::folder::{DataFolder, OpenError};
 
 /// The name of the catalog's file in the data folder.
 pub(crate) const FILE: &str = "catalog.redb";
@@ -216,6 +217,7 @@ impl Inner {
         if let Some(current) = same_revision.filter(|same| {
             same.routes == new.function.routes
                 && same.access == new.function.access.clone().shared()
+                && same.metadata == new.function.metadata.clone().shared()
         }) {
             return Ok(Deployed::clone(current));
         }

@@ -1,10 +1,13 @@
 //! Nothing that the catalog acknowledged goes with the power, wherever it is cut.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use dhow_core::ports::Tokens as _;
+use dhow_core::ports::{Secrets, Tokens as _};
+use dhow_core::secret::{OPAQUE, Secret, SecretName};
 use dhow_testkit::power::Syncs;
 use dhow_testkit::power::disk;
+use zeroize::Zeroizing;
 
 use super::tests::{name, new};
 use super::*;
@@ -24,6 +27,12 @@ struct Recorded {
 struct State {
     contents: Contents,
     numbers: Vec<u64>,
+    /// What is written of each secret, by name.
+    secrets: Vec<(SecretName, Vec<u8>)>,
+}
+
+fn secret_name(text: &str) -> SecretName {
+    SecretName { namespace: "shop".parse().unwrap(), name: text.parse().unwrap() }
 }
 
 /// The names that the tests use.
@@ -40,7 +49,9 @@ fn open_on(folder: &Arc<DataFolder>, disk: &disk::Disk) -> Result<EmbeddedCatalo
 fn state(catalog: &EmbeddedCatalog) -> State {
     let mut disk = catalog.0.disk.lock();
     let numbers = NAMES.map(|text| disk.last_number(&name(text)).unwrap());
-    State { contents: disk.contents().unwrap(), numbers: numbers.to_vec() }
+    let secrets = disk.secrets().unwrap().into_iter();
+    let secrets = secrets.map(|(name, record)| (name, record.to_vec())).collect();
+    State { contents: disk.contents().unwrap(), numbers: numbers.to_vec(), secrets }
 }
 
 impl Recorded {
@@ -63,7 +74,7 @@ impl Recorded {
     }
 
     async fn delete(&mut self, text: &str) {
-        self.catalog.as_ref().unwrap().delete(name(text)).await.unwrap();
+        Catalog::delete(self.catalog.as_ref().unwrap(), name(text)).await.unwrap();
         self.acknowledge();
     }
 
@@ -81,6 +92,26 @@ impl Recorded {
 
     async fn revoke_token(&mut self) {
         self.catalog.as_ref().unwrap().revoke_token("ci".parse().unwrap()).await.unwrap();
+        self.acknowledge();
+    }
+
+    async fn put_secret(&mut self, text: &str, value: &[u8]) {
+        let values = BTreeMap::from([("key".to_owned(), Zeroizing::new(value.to_vec()))]);
+        let secret = Secret::new(OPAQUE.to_owned(), values).unwrap();
+        let catalog = self.catalog.as_ref().unwrap();
+        Secrets::put(catalog, secret_name(text), secret).await.unwrap();
+        self.acknowledge();
+    }
+
+    async fn delete_secret(&mut self, text: &str) {
+        let catalog = self.catalog.as_ref().unwrap();
+        Secrets::delete(catalog, secret_name(text)).await.unwrap();
+        self.acknowledge();
+    }
+
+    async fn set_quota(&mut self, quota: Option<Quota>) {
+        let catalog = self.catalog.as_ref().unwrap();
+        catalog.set_quota("shop".parse().unwrap(), quota).await.unwrap();
         self.acknowledge();
     }
 
@@ -115,6 +146,10 @@ impl Recorded {
         // Only its routes change.
         self.deploy(new("a", 2, &["/a", "/b"])).await;
         self.create_token().await;
+        self.put_secret("first", b"one").await;
+        self.put_secret("first", b"two").await;
+        self.set_quota(Some(Quota { calls: Some(7), ..Quota::default() })).await;
+        self.put_secret("large", &[7; 9000]).await;
         self.delete("b").await;
         self.split("a", &[(2, 9)]).await;
         self.deploy(new("a", 3, &["/a"])).await;
@@ -129,6 +164,10 @@ impl Recorded {
         self.deploy(new("b", 4, &[])).await;
         self.delete("large").await;
         self.revoke_token().await;
+        self.delete_secret("first").await;
+        self.set_quota(Some(Quota { calls: Some(9), ..Quota::default() })).await;
+        self.set_quota(None).await;
+        self.put_secret("last", b"three").await;
         self.deploy(new("c", 5, &["/c"])).await;
         self.catalog = None;
     }
@@ -209,4 +248,19 @@ async fn without_syncs_records_go_with_the_power() {
     recorded.catalog = None;
     let (_, lost) = recorded.lost();
     assert!(lost.iter().any(|found| found.starts_with("something is lost")), "{lost:?}");
+}
+
+#[tokio::test]
+async fn without_syncs_secrets_and_quotas_alone_are_missed_too() {
+    let quota = Quota { calls: Some(7), ..Quota::default() };
+    let mut secrets = Recorded::new(Syncs::Ignored);
+    secrets.put_secret("first", b"one").await;
+    secrets.catalog = None;
+    let mut quotas = Recorded::new(Syncs::Ignored);
+    quotas.set_quota(Some(quota)).await;
+    quotas.catalog = None;
+    for recorded in [secrets, quotas] {
+        let (_, lost) = recorded.lost();
+        assert!(lost.iter().any(|found| found.starts_with("something is lost")), "{lost:?}");
+    }
 }

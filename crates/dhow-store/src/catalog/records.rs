@@ -6,6 +6,7 @@ use std::sync::Arc;
 use dhow_core::abi::Abi;
 use dhow_core::access::Access;
 use dhow_core::function::{Deployed, Function, Kept, Revision, RolledBack, Source};
+use dhow_core::metadata::Metadata;
 use dhow_core::traffic::{Share, Traffic, Weighted};
 use dhow_dialects::native;
 use serde_json::{Value, json};
@@ -66,6 +67,7 @@ impl FunctionRecord {
             rolled_back: self.rolled_back,
             routes: self.function.routes,
             access: self.function.access.shared(),
+            metadata: self.function.metadata.shared(),
             version: self.version,
             deployed_ms: self.deployed_ms,
         }
@@ -86,6 +88,7 @@ pub(super) fn encode_revision(revision: &Revision, told: Option<Abi>, now_ms: u6
         template: revision.template.clone(),
         routes: vec![],
         access: Access::default(),
+        metadata: Metadata::default(),
     };
     json!({
         "abi": revision.abi.as_str(),

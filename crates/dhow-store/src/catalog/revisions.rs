@@ -45,11 +45,12 @@ impl Inner {
             version: before.version + 1,
             traffic: Traffic::default(),
             rolled_back,
-            // What is the function's and not the revision's stays: its routes, and what stands before
-            // it, which a rollback must not take away.
+            // What is the function's and not the revision's stays: its routes, what is noted about
+            // it, and what stands before it, which a rollback must not take away.
             function: Function {
                 routes: current.routes.clone(),
                 access: current.access.as_deref().cloned().unwrap_or_default(),
+                metadata: current.metadata.as_deref().cloned().unwrap_or_default(),
                 ..said
             },
         };

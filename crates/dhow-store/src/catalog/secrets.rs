@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dhow_core::ports::{BoxFuture, Secrets, SecretsError};
 use dhow_core::secret::{Secret, SecretName, SecretSummary};
+use dhow_disk::is_full;
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use serde_json::{Map, Value, json};
 use tokio::task::spawn_blocking;
@@ -14,7 +15,6 @@ use zeroize::Zeroizing;
 
 use super::disk::Disk;
 use super::{EmbeddedCatalog, Inner};
-use crate::folder::is_full;
 
 /// By namespace and name. A file that never had a secret has no such table.
 const SECRETS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("secrets");
@@ -89,7 +89,7 @@ impl Disk {
         })
     }
 
-    fn secrets(&mut self) -> Result<Vec<(SecretName, Record)>, redb::Error> {
+    pub(super) fn secrets(&mut self) -> Result<Vec<(SecretName, Record)>, redb::Error> {
         self.with(|database| {
             let Some(secrets) = table(&database.begin_read()?)? else { return Ok(vec![]) };
             let mut found = Vec::new();

@@ -7,6 +7,7 @@ use dhow_core::abi::Abi;
 use dhow_core::access::Access;
 use dhow_core::function::Template;
 use dhow_core::limits::Limits;
+use dhow_core::metadata::Metadata;
 use dhow_core::plan::routes::Reach;
 use dhow_core::route::Route;
 
@@ -39,6 +40,7 @@ pub(crate) fn new(text: &str, code: u8, routes: &[&str]) -> NewRevision {
             },
             routes: routes.iter().map(route).collect(),
             access: Access::default(),
+            metadata: Metadata::default(),
         },
         digest,
         program: "a.wasm".to_owned(),

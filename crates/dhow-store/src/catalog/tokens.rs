@@ -5,10 +5,10 @@ use std::sync::Arc;
 use dhow_core::name::Label;
 use dhow_core::ports::{BoxFuture, TokenError, Tokens};
 use dhow_core::token::{Grant, MOST_TOKENS, Token};
+use dhow_disk::is_full;
 use serde_json::json;
 
 use super::{EmbeddedCatalog, Inner, records};
-use crate::folder::is_full;
 
 impl Tokens for EmbeddedCatalog {
     fn tokens(&self) -> Arc<Vec<Token>> {

@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use dhow_core::key_value::{
     Change, Changed, ENTRY_COST, KeyValueError, MOST_BATCH, Owner, PAGE, Room, To, Value,
 };
+use dhow_disk::durable::{Steps as _, System};
+use dhow_disk::{is_full, open_private};
 use redb::{
     Database, Durability, ReadableDatabase as _, ReadableTable, Table, TableDefinition, TableError,
     WriteTransaction,
 };
 
 use super::record;
-use crate::durable::{Steps as _, System};
-use crate::folder::{self, is_full};
 
 /// The format of these files that is written and read.
 const FORMAT: u64 = 1;
@@ -117,7 +117,7 @@ fn make(path: &Path) -> Result<(), redb::Error> {
 fn open_file(path: &Path) -> Result<Database, redb::Error> {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE);
-    Ok(builder.create_file(folder::open_private(path)?)?)
+    Ok(builder.create_file(open_private(path)?)?)
 }
 
 /// Makes the tables of a new file.

@@ -25,13 +25,13 @@ use dhow_core::key_value::{
 };
 use dhow_core::name::Label;
 use dhow_core::ports::{BoxFuture, KeyValue, Pause};
+use dhow_disk::durable::{Steps as _, System, make_private};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
 use self::disk::Place;
 use self::file::{Ask, Manner, NamespaceFile, Turn};
-use crate::durable::{System, make_private};
 use crate::folder::{DataFolder, OpenError};
 
 /// The folder of the files.
@@ -65,6 +65,8 @@ impl EmbeddedKeyValue {
     pub fn open(folder: &DataFolder) -> Result<Self, OpenError> {
         let folder = folder.path().join(FOLDER);
         let made = make_private(&System, &folder).and_then(|()| remove_begun(&folder));
+        // Also the names that a process gave which was killed before it could see to that.
+        let made = made.and_then(|()| System.sync_folder(&folder));
         made.map_err(|error| OpenError::from_io(&folder, error))?;
         let of = folder.clone();
         let places: Places =

@@ -5,11 +5,12 @@
 //! to another folder, for a store to be opened there.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dhow_disk::durable::{Steps, System};
 use parking_lot::Mutex;
 
 use super::Syncs;
@@ -17,6 +18,35 @@ use super::Syncs;
 /// The record of one folder. Cheap to clone; every clone is the same record.
 #[derive(Debug, Clone)]
 pub struct Files(Arc<Mutex<State>>);
+
+/// Takes the steps, and records them.
+#[derive(Debug, Clone)]
+pub struct Recorded(pub Files);
+
+impl Steps for Recorded {
+    fn sync(&self, path: &Path, file: &File) -> io::Result<()> {
+        System.sync(path, file)?;
+        self.0.synced(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        System.rename(from, to)?;
+        self.0.renamed(from, to);
+        Ok(())
+    }
+
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        System.make_folder(folder)?;
+        self.0.made(folder);
+        Ok(())
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        System.sync_folder(folder)?;
+        self.0.folder_synced(folder);
+        Ok(())
+    }
+}
 
 #[derive(Debug)]
 struct State {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use dhow_core::function::{Function, Source};
 use dhow_core::name::{FunctionName, Label};
 use dhow_core::plan::routes::{self, Reach};
+use dhow_dialects::manifest::{self, Surroundings};
 use dhow_dialects::problem::FieldError;
 use dhow_dialects::{document, native};
 use serde_json::Value;
@@ -40,6 +41,8 @@ pub(super) struct Declared {
     manifest: String,
     /// What the paths in it are relative to.
     folder: PathBuf,
+    /// What of it has no effect, in words.
+    notes: Vec<String>,
 }
 
 /// Runs the command.
@@ -70,6 +73,11 @@ pub(super) fn prepare(
     output: &mut Output,
 ) -> Result<Vec<Function>, CommandError> {
     let declared = read(files, &settings.namespace())?;
+    for one in &declared {
+        for note in &one.notes {
+            output.note(format_args!("warning: {}: {note}", short_name(&one.function.name)));
+        }
+    }
     let modules = open_modules(&declared, output)?;
     let mut taken: HashMap<PathBuf, Taken> = HashMap::new();
     for (path, module) in modules {
@@ -154,16 +162,20 @@ pub(super) fn read(files: &[PathBuf], namespace: &Label) -> Result<Vec<Declared>
     let mut declared: Vec<Declared> = Vec::new();
     let mut problems = Vec::new();
     for file in files {
-        for (manifest, folder, text) in texts(file)? {
-            match native::parse_documents(&text, namespace) {
-                Ok(functions) => declared.extend(functions.into_iter().map(|function| Declared {
-                    function,
-                    manifest: manifest.clone(),
+        for (name, folder, text) in texts(file)? {
+            let file = |name: &str| beside(&folder, name);
+            let variable = |name: &str| std::env::var(name).ok();
+            let around = Surroundings { namespace, variable: &variable, file: &file };
+            match manifest::parse(&text, around) {
+                Ok(found) => declared.extend(found.into_iter().map(|one| Declared {
+                    function: one.function,
+                    manifest: name.clone(),
                     folder: folder.clone(),
+                    notes: one.notes,
                 })),
                 Err(found) => problems.extend(found.fields.into_iter().map(|field| {
                     let separator = if field.path.is_empty() { "" } else { ": " };
-                    FieldError::new(format!("{manifest}{separator}{}", field.path), field.message)
+                    FieldError::new(format!("{name}{separator}{}", field.path), field.message)
                 })),
             }
         }
@@ -178,6 +190,13 @@ pub(super) fn read(files: &[PathBuf], namespace: &Label) -> Result<Vec<Declared>
         return Err(CommandError::failure("there is no function in what was given"));
     }
     Ok(declared)
+}
+
+/// The text of a file that a manifest in `folder` names.
+fn beside(folder: &Path, name: &str) -> Result<String, String> {
+    let path = folder.join(name);
+    let file = File::open(&path).map_err(|error| error.to_string())?;
+    text(file, &path.display().to_string()).map_err(|error| error.message)
 }
 
 fn declared_twice(declared: &[Declared]) -> Vec<FieldError> {

@@ -52,6 +52,13 @@ pub struct Args {
     /// A variable of the environment; may be repeated
     #[arg(long = "env", short, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
+    /// What it may connect to, such as https://api.example.com, http://*.example.com:8080 or
+    /// http://10.0.0.0/8, with methods before it as in "GET,HEAD https://a"; may be repeated
+    #[arg(long = "allow-host", value_name = "RULE")]
+    pub allow_hosts: Vec<String>,
+    /// A secret of the namespace that it is given; may be repeated
+    #[arg(long = "secret", value_name = "NAME")]
+    pub secrets: Vec<String>,
     /// Memory of one instance, such as 128Mi
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory: Option<String>,
@@ -135,6 +142,8 @@ fn manifest(args: &Args, place: &Place, name: &FunctionName) -> Result<Value, Co
             "queue": args.queue,
         }),
     );
+    say("secrets", json!(args.secrets));
+    say("network", json!({"allow": args.allow_hosts}));
     say("reuse", json!({"calls": args.reuse}));
     let route = |path| json!({"path": path, "methods": args.methods, "host": args.host});
     say("routes", args.routes.iter().map(route).collect());
@@ -156,7 +165,7 @@ fn env(variable: &str) -> Result<Value, CommandError> {
 
 /// Names what was typed where the manifest has a field.
 fn by_flag(problem: FieldError) -> FieldError {
-    const FLAGS: [(&str, &str); 16] = [
+    const FLAGS: [(&str, &str); 18] = [
         ("spec.source.command", "--command"),
         ("spec.source.pullSecrets", "--pull-secret"),
         ("spec.source", "SOURCE"),
@@ -171,6 +180,8 @@ fn by_flag(problem: FieldError) -> FieldError {
         ("spec.limits.concurrency", "--concurrency"),
         ("spec.limits.queue", "--queue"),
         ("spec.reuse.calls", "--reuse"),
+        ("spec.network", "--allow-host"),
+        ("spec.secrets", "--secret"),
         ("spec.routes", "--route"),
         ("metadata.name", "NAME"),
     ];
@@ -252,7 +263,7 @@ mod tests {
         let function = typed(
             "hello.shop a.wat --abi command --io cgi --route /a --route /b/* --method GET \
              --method POST --host example.com --arg -v --arg=x --env A=1 -e B=x=y --memory 64Mi \
-             --timeout 5s --cpu-time 2s --cpu 0.5 --concurrency 3 --queue 0 --reuse 20",
+             --timeout 5s --cpu-time 2s --cpu 0.5 --concurrency 3 --queue 0 --reuse 20 --allow-host https://a.example",
         )
         .unwrap();
         assert_eq!(function.name.to_string(), "hello.shop");
@@ -272,6 +283,7 @@ mod tests {
         };
         assert_eq!(function.template.limits, limits);
         assert_eq!(function.template.reuse.calls, 20);
+        assert_eq!(function.template.grants.network, ["https://a.example".parse().unwrap()]);
         let paths: Vec<_> = function.routes.iter().map(|route| route.path.as_str()).collect();
         assert_eq!(paths, ["/a", "/b/*"]);
         for route in &function.routes {
@@ -284,7 +296,7 @@ mod tests {
     fn what_is_wrong_is_named_by_its_flag() {
         let error = typed(
             "hello a.wasm --abi x --io y --route a --method get --host A --env =1 --memory 1 \
-             --timeout 5 --cpu-time=-1s --cpu z --concurrency 0 --reuse 0",
+             --timeout 5 --cpu-time=-1s --cpu z --concurrency 0 --reuse 0 --allow-host a",
         )
         .unwrap_err();
         assert_eq!(error.exit_code(), 2);
@@ -295,6 +307,7 @@ mod tests {
             flags,
             [
                 "--abi",
+                "--allow-host",
                 "--concurrency",
                 "--cpu",
                 "--cpu-time",

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::client::{CallQuery, Client};
 use super::complete;
 use super::error::CommandError;
+use super::grants;
 use super::output::{Format, Output};
 use super::settings::Settings;
 use super::units::{length, mebibytes};
@@ -115,6 +116,7 @@ fn facts(function: &FunctionStatus) -> Vec<(&'static str, String)> {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         ("Limit", format!("{name} {value}"))
     }));
+    facts.extend(grants::of(&function.manifest).into_iter().map(|text| ("Grant", text)));
     facts.extend(asynchronous(&function.asynchronous).map(|text| ("Async", text)));
     facts
 }
@@ -228,6 +230,7 @@ mod tests {
             "abi": "command", "io": "cgi", "digest": "sha256:00", "deployed": "now",
             "routes": [{"path": "/a", "methods": ["GET", "PUT"], "host": "b.c"}, {"path": "/d"}],
             "limits": {"memory": "64Mi", "queue": 7}, "in_flight": 1,
+            "manifest": {"spec": {"network": {"allow": ["https://a"]}}},
             "async": {"queue": "slow", "keepResult": "1h", "retry": {
                 "attempts": 3, "minWait": "1s", "maxWait": "2m", "statuses": [502, 503]}}, "calls": 20, "failures": 2,
         }))
@@ -251,6 +254,7 @@ mod tests {
                 "Route * /d",
                 "Limit memory 64Mi",
                 "Limit queue 7",
+                "Grant network https://a",
                 "Async queue slow, 3 attempts, waits of 1s to 2m after 502 503, results kept 1h",
             ]
         );

@@ -19,6 +19,7 @@ pub mod deploy;
 pub mod describe;
 pub mod diff;
 pub mod error;
+mod grants;
 pub mod inspect;
 pub mod invoke;
 pub mod list;

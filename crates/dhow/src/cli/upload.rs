@@ -12,6 +12,7 @@ use dhow_oci::image::pulled::Run;
 use super::bar::Bar;
 use super::client::Client;
 use super::error::CommandError;
+use super::grants;
 use super::output::Output;
 use super::settings::short_name;
 use super::units::length;
@@ -160,9 +161,12 @@ pub(super) fn put_in_force(
     output: &mut Output,
 ) -> Result<(), CommandError> {
     let status = client.deploy(&function.name, &native::encode(function))?.read;
-    let FunctionStatus { revision, abi, url, traffic, .. } = status;
+    let FunctionStatus { revision, abi, url, traffic, manifest, .. } = status;
     let shown = short_name(&function.name);
     output.note(format_args!("{shown}: revision {revision}, {abi}"));
+    for grant in grants::of(&manifest) {
+        output.note(format_args!("{shown}: granted {grant}"));
+    }
     if !traffic.is_empty() && traffic.iter().all(|share| share.revision != revision) {
         output.note(format_args!(
             "{shown}: calls are split by weight, and revision {revision} has none: \

@@ -1,11 +1,14 @@
-//! Who may speak to the admin port and the metrics port: whether they are asked, and with what.
+//! Who may speak to the admin port, the metrics port and the API of the data port: whether they
+//! are asked, and with what.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use dhow_core::ports::Tokens;
-use dhow_gateway::admin::{self, Credentials, Own};
+use dhow_gateway::admin::{self, Admin, Credentials, Own};
+use dhow_gateway::openfaas::System;
 use dhow_store::folder::DataFolder;
 use dhow_store::secret;
 
@@ -15,10 +18,11 @@ use crate::cli::error::CommandError;
 use crate::cli::output::Output;
 use crate::cli::settings::Secret;
 
-/// The credentials of both ports.
+/// The credentials of all ports.
 pub(super) struct Access {
     pub(super) admin: Credentials,
     pub(super) metrics: Credentials,
+    gateway: Credentials,
     /// What this process itself shows when it applies manifests.
     pub(super) secret: Secret,
     secret_file: PathBuf,
@@ -37,10 +41,24 @@ impl Access {
         let admin = Credentials::new(tokens, &secret.text, demanded(addresses.admin));
         Ok(Self {
             metrics: admin.demanding(demanded(addresses.metrics)),
+            gateway: admin.demanding(demanded(addresses.gateway)),
             admin,
             secret: Secret::new(secret.text),
             secret_file: secret.path,
         })
+    }
+
+    /// OpenFaaS' API, as the data port asks for credentials.
+    pub(super) fn system(&self, admin: Admin, addresses: &Addresses, spoken: &Spoken) -> System {
+        let credentials = self.gateway.clone();
+        let own = Own {
+            listen: addresses.gateway,
+            tls: spoken.gateway.is_some(),
+            asks: credentials.demanded(),
+        };
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let started_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        System { admin, credentials, own, started_ms }
     }
 
     /// How the admin port is reached.

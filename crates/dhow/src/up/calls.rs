@@ -15,6 +15,8 @@ use dhow_gateway::metrics::{AsyncFigures, Metrics};
 use dhow_queue::callback::{Callbacks, Times};
 use dhow_queue::embedded::{self, EmbeddedQueue};
 use dhow_queue::runner::{self, Counts, Runner};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 use super::gate::{Closed, Gate};
 use super::tls::{Spoken, scheme};
@@ -70,6 +72,10 @@ impl Args {
 /// to it, and runs again there.
 const HANDOVER: Duration = Duration::from_secs(5);
 
+/// How often it is tried to open the queue again, and how often it is said that this fails.
+const AGAIN: Duration = Duration::from_millis(100);
+const COMPLAINT: u32 = 600;
+
 /// The queue, closed until it is opened, and who runs it.
 pub(super) struct Calls {
     gate: Gate,
@@ -85,6 +91,7 @@ pub(super) struct Calls {
 }
 
 struct Open {
+    /// Closed when it is given away.
     queue: EmbeddedQueue,
     /// Taken when it is to stop.
     runner: Option<Runner>,
@@ -162,20 +169,36 @@ impl Calls {
         self.begin(queue)
     }
 
-    /// Closes it, for another dhow to open. Returns when nobody has anything to do with it any more.
+    /// Closes it, for another dhow to open. Returns when nobody has anything to do with it any more;
+    /// calls that run, and bodies that come, are given [`HANDOVER`].
     pub(super) async fn let_go(&mut self) {
-        self.stop(HANDOVER).await;
-        if let Some(Open { queue, .. }) = &self.open {
-            self.closed = Some(self.gate.close().await);
-            queue.let_go();
+        let Some(Open { queue, runner }) = self.open.take() else { return };
+        let stopped = async {
+            if let Some(runner) = runner {
+                runner.stop(HANDOVER).await;
+            }
+        };
+        let (closed, ()) = tokio::join!(self.gate.close(HANDOVER), stopped);
+        self.closed = Some(closed);
+        if let Err(error) = spawn_blocking(move || queue.close()).await {
+            tracing::error!(%error, "closing the queue broke off");
         }
     }
 
-    /// Goes on with it after [`Self::let_go`], where the other one has changed nothing.
-    pub(super) fn take_again(&mut self) -> Result<(), CommandError> {
-        let Some(Open { queue, .. }) = self.open.take() else { return Ok(()) };
-        queue.take_again();
-        self.begin(queue)
+    /// Opens it anew after [`Self::let_go`]: the other one may have taken calls, and ended some,
+    /// before it died. Whoever has the data folder's lock may do this. Until it succeeds, who asks
+    /// for something waits.
+    pub(super) async fn take_again(&mut self) {
+        let mut tries = 0;
+        while self.closed.is_some() {
+            if let Err(error) = self.open() {
+                if tries % COMPLAINT == 0 {
+                    tracing::error!(%error, "the queue can't be opened again: asynchronous calls wait");
+                }
+                tries += 1;
+                sleep(AGAIN).await;
+            }
+        }
     }
 
     /// Gives calls that run this long to end; the rest goes back to the queue.

@@ -10,6 +10,7 @@ use dhow_engine::Engine;
 use dhow_gateway::admin::{self, Ending};
 use dhow_gateway::gateway::Gateway;
 use dhow_gateway::metrics::Metrics;
+use dhow_gateway::openfaas::door::{Closed, Door};
 use dhow_http::tls::Tls;
 use dhow_http::{Config, Server};
 use tokio::sync::oneshot;
@@ -62,6 +63,7 @@ impl Api {
 pub(super) struct Front {
     listener: TcpListener,
     gateway: Arc<Gateway<Engine>>,
+    system: Arc<Door>,
     config: Config,
     metrics: Metrics,
     open: Option<Server>,
@@ -72,10 +74,11 @@ impl Front {
     pub(super) fn new(
         listener: TcpListener,
         gateway: Arc<Gateway<Engine>>,
+        system: Arc<Door>,
         config: Config,
         metrics: Metrics,
     ) -> Self {
-        Self { listener, gateway, config, metrics, open: None }
+        Self { listener, gateway, system, config, metrics, open: None }
     }
 
     /// Takes connections.
@@ -85,11 +88,18 @@ impl Front {
         let server = server.map_err(failure)?;
         self.metrics.set_connections(Box::new(server.connections()));
         self.open = Some(server);
+        self.system.set_ending(false);
         Ok(())
+    }
+
+    /// Has nothing be written by way of this port, until what is returned is dropped.
+    pub(super) async fn close_system(&self) -> Closed {
+        self.system.close().await
     }
 
     /// Has no call begin any more, without a request lost; those that have begun go on.
     pub(super) async fn retire(&mut self) {
+        self.system.set_ending(true);
         if let Some(server) = &mut self.open {
             server.retire(GRACE).await;
         }
@@ -105,6 +115,7 @@ impl Front {
 
     /// Ends: politely, or what is left of it after it was retired.
     pub(super) async fn close(&mut self, is_retired: bool) {
+        self.system.set_ending(true);
         match self.open.take() {
             Some(server) if is_retired => server.finish().await,
             Some(server) => server.stop().await,

@@ -6,8 +6,8 @@ use dhow_core::call::CallId;
 use dhow_core::name::FunctionName;
 use dhow_core::ports::{BoxFuture, CallQueue};
 use dhow_core::queue::{
-    Accepted, Answer, CallBody, CallFilter, CallState, CallView, EnqueueError, Lane, Lease,
-    LeaseId, NewCall, Note, QueueError, QueueFigures, Settle,
+    Accepted, Answer, CallBody, CallCursor, CallFilter, CallPage, CallState, CallView,
+    EnqueueError, Lane, Lease, LeaseId, NewCall, Note, QueueError, QueueFigures, Settle,
 };
 use parking_lot::Mutex;
 
@@ -71,17 +71,20 @@ impl CallQueue for FakeCalls {
     fn list(
         &self,
         filter: CallFilter,
-        after: Option<CallId>,
+        after: Option<CallCursor>,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<CallView>, QueueError>> {
-        let from = after.map_or(Ok(0), |call| self.find(call).map(|at| at + 1));
+    ) -> BoxFuture<'_, Result<CallPage, QueueError>> {
+        let from = after.map_or(0, |CallCursor(place)| usize::try_from(place).unwrap());
         let views = self.views.lock();
-        let page = from.map(|from| {
-            let taken =
-                views[from..].iter().filter(|view| filter.takes(&view.function, view.state));
-            taken.take(limit).cloned().collect()
-        });
-        Box::pin(async move { page })
+        let mut page = CallPage { views: vec![], next: None };
+        for (at, view) in views.iter().enumerate().skip(from) {
+            if page.views.len() == limit {
+                page.next = Some(CallCursor(at as u64));
+                break;
+            }
+            page.views.extend(filter.takes(&view.function, view.state).then(|| view.clone()));
+        }
+        Box::pin(async move { Ok(page) })
     }
 
     fn show(&self, call: CallId) -> BoxFuture<'_, Result<CallView, QueueError>> {

@@ -51,7 +51,7 @@ async fn what_makes_no_sense_is_refused_by_name() {
     for (path, parameter) in [
         ("/api/v1/calls?state=asleep", "state"),
         ("/api/v1/calls?limit=0", "limit"),
-        ("/api/v1/calls?after=x", "call"),
+        ("/api/v1/calls?after=x", "after"),
         ("/api/v1/calls/x", "call"),
     ] {
         let (status, refused) = rig.json("GET", path, "").await;

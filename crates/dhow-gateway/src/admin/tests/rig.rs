@@ -359,6 +359,7 @@ impl Catalog for FakeCatalog {
                 rolled_back: None,
                 routes: new.function.routes,
                 access: new.function.access.shared(),
+                metadata: new.function.metadata.shared(),
                 version: snapshot.version,
                 deployed_ms: new.now_ms,
             };

@@ -13,6 +13,9 @@ use crate::cli::error::CommandError;
 
 /// How long the old one may take for an answer that needs no work.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may take until no call begins there any more and its queue is closed. It gives its
+/// connections and its calls some seconds each.
+const RETIREMENT: Duration = Duration::from_secs(120);
 
 /// The dhow that runs.
 pub(in super::super) struct Predecessor {
@@ -91,18 +94,22 @@ impl Predecessor {
     }
 
     /// Says that this dhow serves, and returns when the old one begins no more calls. If that dies
-    /// meanwhile, it is so at once.
-    pub(in super::super) async fn serving(&self) {
+    /// meanwhile, it is so at once. One that does neither has the queue still.
+    pub(in super::super) async fn serving(&self) -> Result<(), CommandError> {
         let asked = async {
             self.line.send(&Message::Serving, &[]).await?;
             self.line.receive().await
         };
-        match asked.await {
+        let answer = timeout(RETIREMENT, asked).await.map_err(|_| {
+            failed("the dhow that runs does not end its calls", &io::ErrorKind::TimedOut.into())
+        })?;
+        match answer {
             Ok((Message::Yours, _)) => {}
             // It lets go of the line only with its life.
             Ok((other, _)) => tracing::warn!(?other, "the dhow before this one is confused"),
             Err(error) => tracing::warn!(%error, "the dhow before this one died meanwhile"),
         }
+        Ok(())
     }
 
     /// Says that this dhow has all.

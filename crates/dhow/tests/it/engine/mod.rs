@@ -7,5 +7,6 @@ mod commands;
 mod fresh;
 mod handlers;
 mod limits;
+mod outbound;
 mod places;
 mod refusals;

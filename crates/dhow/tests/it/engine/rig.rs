@@ -15,7 +15,7 @@ use dhow_core::function::{Revision, Template};
 use dhow_core::name::FunctionName;
 use dhow_core::outcome::{Failure, Outcome};
 use dhow_core::ports::{Blobs, Call, Intake as _, Invoke as _, Observe, Record, Refusal, Stream};
-use dhow_engine::{Config, Engine};
+use dhow_engine::{Config, Engine, World};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Full};
@@ -75,13 +75,22 @@ impl Rig {
     }
 
     pub(crate) fn in_folder(folder: tempfile::TempDir, settle: impl FnOnce(&mut Config)) -> Self {
+        Self::start(folder, World::default(), settle)
+    }
+
+    /// An engine whose guests can be granted what `world` has.
+    pub(crate) fn in_world(world: World) -> Self {
+        Self::start(tempfile::tempdir().expect("a temporary folder"), world, |_| ())
+    }
+
+    fn start(folder: tempfile::TempDir, world: World, settle: impl FnOnce(&mut Config)) -> Self {
         let compiler = env!("CARGO_BIN_EXE_dhow").into();
         let mut config = Config::new(folder.path().join("code"), compiler);
         config.instances = 200;
         settle(&mut config);
         let (blobs, heard) = (Arc::new(Held::default()), Arc::new(Heard::default()));
         let observe = Arc::new(Observer(heard.clone()));
-        let engine = Engine::start(config, blobs.clone(), observe).expect("an engine");
+        let engine = Engine::start(config, blobs.clone(), observe, world).expect("an engine");
         Self { engine, folder, blobs, heard, calls: AtomicU64::new(1) }
     }
 

@@ -19,12 +19,12 @@ pub(super) fn show(server: &Server, call: &str) -> Value {
 }
 
 /// Waits until the call stands there.
-fn stands(server: &Server, call: &str, state: &str) -> Value {
+pub(super) fn stands(server: &Server, call: &str, state: &str) -> Value {
     wait_for(|| Some(show(server, call)).filter(|shown| shown["state"] == state))
 }
 
 /// Deploys a guest as `f`, with what its manifest says of asynchronous calls.
-fn apply(server: &Server, guest: &str, said: &str) {
+pub(super) fn apply(server: &Server, guest: &str, said: &str) {
     let manifest = server.path().join("f.yaml");
     let file = server.guest(guest);
     std::fs::write(

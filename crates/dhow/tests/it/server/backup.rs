@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tempfile::TempDir;
 
+use super::asynchronous::{accepted, show, stands};
 use super::rig::{DHOW, Server, call, refused, text, up, wait_for};
 
 /// Runs a command that talks to no server.
@@ -179,6 +180,41 @@ fn a_damaged_catalog_is_named_at_the_start_and_a_backup_brings_all_back() {
         ok(&["restore", &archive, "--data", &data, "--replace"]);
         let server = Server::in_folder(folder, &[]);
         answers_all(&server);
+        folder = server.kill();
+        fs::remove_dir_all(folder.path().join("data/replaced")).unwrap();
+    }
+}
+
+#[test]
+fn damaged_asynchronous_calls_are_named_at_the_start_and_a_backup_brings_them_back() {
+    let server = Server::start();
+    server.deploy("echo", &[]);
+    let keep = [("x-dhow-keep-result", "1h")];
+    let calls: Vec<_> = (0..20)
+        .map(|_| accepted(&server.call("POST", "/async-function/echo", &keep, &[b'x'; 9000])))
+        .collect();
+    calls.iter().for_each(|call| drop(stands(&server, call, "done")));
+    let away = tempfile::tempdir().unwrap();
+    let archive = path(&away, "backup.tar.gz");
+    server.ok(&["backup", &archive]);
+    let mut folder = server.kill();
+    let file = folder.path().join("data/calls.redb");
+    let whole = fs::read(&file).unwrap();
+    let truncated = whole[..whole.len() / 3].to_vec();
+    let mut flipped = whole.clone();
+    flipped[512..whole.len() / 2].iter_mut().for_each(|byte| *byte ^= 0x55);
+    for damaged in [truncated, flipped, b"hello".to_vec()] {
+        fs::write(&file, damaged).unwrap();
+        let said = refused(up(folder.path(), &[]));
+        assert!(said.contains("data/calls.redb is damaged"), "{said}");
+        let data = folder.path().join("data").to_str().unwrap().to_owned();
+        let said = fails(&["backup", &path(&away, "damaged.tar.gz"), "--data", &data]);
+        assert!(said.contains("calls.redb is damaged"), "{said}");
+        ok(&["restore", &archive, "--data", &data, "--replace"]);
+        let server = Server::in_folder(folder, &[]);
+        for call in &calls {
+            assert_eq!(show(&server, call)["state"], "done");
+        }
         folder = server.kill();
         fs::remove_dir_all(folder.path().join("data/replaced")).unwrap();
     }

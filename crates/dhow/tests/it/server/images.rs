@@ -324,7 +324,9 @@ fn private_registries_ask_and_are_answered() {
     let both = ["--registry-credentials-for", "shop", "--registry-credentials-for", "other"];
     let server = home.server(&both);
     server.ok(&["-n", "shop", "deploy", "one", &reference]);
-    assert!(server.fails(&["deploy", "one", &reference]).contains("login"));
+    assert!(
+        server.fails(&["deploy", "one", &reference]).contains("--registry-credentials-for default")
+    );
 
     // A server without any: secrets of each function, in both forms.
     let server = strangers.server(&[]);

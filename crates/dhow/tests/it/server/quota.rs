@@ -6,6 +6,7 @@ use std::thread;
 
 use serde_json::Value;
 
+use super::asynchronous::{accepted, show, stands};
 use super::rig::{Server, wait_for};
 
 impl Server {
@@ -98,6 +99,32 @@ fn a_namespaces_instances_hold_no_more_memory_than_its_quota() {
     wait_for(|| (server.used("memory") == 0).then_some(()));
     server.ok(&["quota", "delete", "shop"]);
     assert_eq!(server.get("/function/membomb.shop").reason(), "memory");
+}
+
+#[test]
+fn an_asynchronous_call_waits_while_its_namespace_has_no_room_and_that_is_no_attempt() {
+    let server = Server::start();
+    let manifest = server.path().join("f.yaml");
+    let file = server.guest("echo");
+    let said = format!(
+        "apiVersion: dhow.dev/v1alpha1\nkind: Function\nmetadata: {{name: echo, namespace: shop}}\n\
+         spec: {{source: {{path: {}}}, async: {{retry: {{attempts: 1, minWait: 1ms}}}}}}\n",
+        file.display()
+    );
+    std::fs::write(&manifest, said).unwrap();
+    server.ok(&["apply", "-f", manifest.to_str().unwrap()]);
+    for (quota, reason) in
+        [(["--memory", "64Ki"], "quota-memory"), (["--calls", "0"], "quota-calls")]
+    {
+        server.ok(&[&["quota", "set", "shop"], &quota[..]].concat());
+        let keep = [("x-dhow-keep-result", "5m")];
+        let call = accepted(&server.call("POST", "/async-function/echo.shop", &keep, b"later"));
+        let waits = wait_for(|| Some(show(&server, &call)).filter(|one| one["reason"] == reason));
+        assert!(["waiting", "running"].contains(&waits["state"].as_str().unwrap()), "{waits}");
+        assert_eq!(waits["attempts"], 0);
+        server.ok(&["quota", "delete", "shop"]);
+        stands(&server, &call, "done");
+    }
 }
 
 #[test]

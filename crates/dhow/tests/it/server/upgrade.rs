@@ -8,11 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dhow_core::call::CallId;
+use dhow_core::name::FunctionName;
+use dhow_core::ports::CallQueue as _;
+use dhow_core::queue::{CallHead, NewCall};
+use dhow_queue::embedded::{self as queue, EmbeddedQueue};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
 
+use super::asynchronous::{accepted, apply, show, stands};
 use super::rig::{Server, call, client, refused, text, up, wait_for};
 
 /// Clients that go on until they are stopped. Each failure is kept.
@@ -393,6 +399,67 @@ fn a_new_one_that_dies_on_the_way_leaves_the_old_one_serving() {
     let folder = server.kill();
     let server = Server::in_folder(folder, &[]);
     assert_eq!(server.get("/function/f3").text(), "Hello, world!\n");
+}
+
+#[test]
+fn what_a_new_one_did_with_the_queue_before_it_died_stays_done() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = Server::start();
+    server.deploy("echo", &[]);
+    // No other attempt comes by itself.
+    apply(&server, "trap", "retry: {attempts: 1}");
+    let keep = [("x-dhow-keep-result", "5m")];
+    let before = accepted(&server.post("/async-function/f", b"unreachable"));
+    stands(&server, &before, "dead");
+    // A client that never ends its body holds nobody up.
+    let host = server.gateway.trim_start_matches("http://");
+    let mut slow = TcpStream::connect(host).unwrap();
+    let head = "POST /async-function/echo HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nx";
+    slow.write_all(head.as_bytes()).unwrap();
+
+    let mut hand = Hand::reach(&server);
+    hand.say(HELLO);
+    hand.hears("listeners");
+    hand.say(r#"{"say":"release"}"#);
+    hand.hears("released");
+    hand.say(r#"{"say":"serving"}"#);
+    hand.hears("yours");
+    let taken = runtime.block_on(async {
+        let folder = server.path().join("data");
+        let queue = EmbeddedQueue::open(&folder, queue::Config::default()).unwrap();
+        queue.cancel(CallId::parse(&before).unwrap()).await.unwrap();
+        let call = NewCall {
+            id: CallId(7),
+            function: FunctionName::parse("echo").unwrap(),
+            queue: "default".parse().unwrap(),
+            head: CallHead {
+                method: http::Method::POST,
+                uri: "/".parse().unwrap(),
+                full_uri: "/async-function/echo".parse().unwrap(),
+                script_name: "/async-function/echo".to_owned(),
+                headers: http::HeaderMap::new(),
+                peer: "127.0.0.1:1".parse().unwrap(),
+                local: "127.0.0.1:2".parse().unwrap(),
+            },
+            callback: None,
+            keep_result: Duration::from_secs(300),
+            idempotency_key: None,
+            most_body: 100,
+        };
+        let body = http_body_util::Full::new(Bytes::from_static(b"taken"));
+        let body = Box::pin(body.map_err(|never| match never {}));
+        queue.enqueue(call, body).await.unwrap().call.to_string()
+    });
+    drop(hand);
+    let after = accepted(&server.call("POST", "/async-function/echo", &keep, b"after"));
+    for (call, said) in [(&taken, "taken"), (&after, "after")] {
+        stands(&server, call, "done");
+        assert_eq!(server.ok(&["calls", "show", call, "--result"]), said);
+    }
+    assert!(show(&server, &before).is_null(), "what had ended is there again");
+    let mut refused = String::new();
+    BufReader::new(slow).read_line(&mut refused).unwrap();
+    assert!(refused.contains(" 503 "), "{refused}");
 }
 
 #[test]

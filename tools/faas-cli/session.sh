@@ -46,7 +46,7 @@ says() {
         printf '%s\ndoes not say "%s" but\n%s\n' "$*" "$text" "$out" >&2
         exit 1
     fi
-    printf 'ok: %s\n' "$*"
+    printf 'ok: %s %s\n' "$(basename "$1")" "$2"
 }
 # refuses TEXT COMMAND…: the same of one that has to fail.
 refuses() {
@@ -119,10 +119,11 @@ functions:
     image: $registry/echo:v1
 YAML
 printf 'environment:\n  GREETING: hi\n' >env.yml
-mkdir env echo
+mkdir -p env echo template/dockerfile
+printf "language: dockerfile\n" >template/dockerfile/template.yml
 refuses "api-key" "$cli" deploy -f stack.yml
 says "Created: 202" "$cli" secret create api-key --from-literal first
-refuses "already exists" "$cli" secret create api-key --from-literal first
+says "already exists" "$cli" secret create api-key --from-literal first
 says "Updated: 202" "$cli" secret update api-key --from-literal second
 says "api-key" "$cli" secret list
 says "Deployed. 202 Accepted." "$cli" deploy -f stack.yml

@@ -128,7 +128,7 @@ impl<I: Invoke> Gateway<I> {
             }
             Lookup::None if full_uri.path().starts_with(SYSTEM) => {
                 // In a box, so that calls of functions have no room for it in their future.
-                return Box::pin(self.system.answer(request, self.body_stall)).await;
+                return Box::pin(self.system.answer(request, ends.peer, self.body_stall)).await;
             }
             Lookup::None => return self.without_function(full_uri.path(), id),
         };

@@ -3,6 +3,7 @@
 use dhow_core::abi::Io;
 use dhow_core::access::Access;
 use dhow_core::function::{Function, ImageSource, Source, Template};
+use dhow_core::grant::Grants;
 use dhow_core::limits::{ARGS_AND_ENV, Limits};
 use dhow_core::metadata::{MOST_METADATA, Metadata};
 use dhow_core::name::{FunctionName, Label};
@@ -57,7 +58,8 @@ pub(super) fn meaning(
         // A watchdog has no queue.
         limits.queue = 0;
     }
-    let args = args(said.process.as_deref().or(said.env.get(PROCESS).map(String::as_str)));
+    let process = said.process.as_deref();
+    let args = args(process.or_else(|| said.env.get(PROCESS).map(String::as_str)));
     let image = said.image?;
     let extra = Extra {
         image: image.clone(),
@@ -72,8 +74,9 @@ pub(super) fn meaning(
     let mut metadata = Metadata { labels: said.labels, annotations: said.annotations };
     metadata.annotations.insert(MARK.to_owned(), extra.encode());
     let env = said.env.into_iter().collect();
+    let grants = Grants { secrets: said.secrets.clone(), ..Grants::default() };
     let template =
-        Template { io: Io::Stdio, args, env, limits, asynchronous, ..Template::default() };
+        Template { io: Io::Stdio, args, env, limits, asynchronous, grants, ..Template::default() };
     check_words(&said.env_path, &template, problems);
     check_metadata(&said.annotations_path, &metadata, problems);
     let function = Function {

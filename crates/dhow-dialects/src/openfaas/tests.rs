@@ -101,7 +101,10 @@ fn a_deployment_is_a_function() {
     let Meant { function, notes, secrets } = parse_deployment(DEPLOYMENT).unwrap();
     assert_eq!(function.name.to_string(), "hello.default");
     let reference = "registry.example/hello:v1".to_owned();
-    assert_eq!(function.source, Source::Image(ImageSource { reference, pull_secrets: vec![] }));
+    assert_eq!(
+        function.source,
+        Source::Image(ImageSource { reference, command: vec![], pull_secrets: vec![] })
+    );
     let template = &function.template;
     assert_eq!(template.args, ["-v", "twice"]);
     let env = [("GREETING", "hi"), ("exec_timeout", "5s")];
@@ -128,7 +131,7 @@ fn a_deployment_is_a_function() {
 fn every_format_means_the_same() {
     let Meant { function, notes, .. } = parse_deployment(DEPLOYMENT).unwrap();
     let deployed = Declared { function, notes };
-    assert_eq!(read(CRD).unwrap(), [deployed.clone()]);
+    assert_eq!(read(CRD).unwrap(), std::slice::from_ref(&deployed));
     let mut stack = read(STACK).unwrap();
     let env = &mut stack[0].function.template.env;
     assert_eq!(env.remove(1), ("OTHER".to_owned(), "1".to_owned()));

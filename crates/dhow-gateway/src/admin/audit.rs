@@ -25,11 +25,14 @@ use super::error::{ApiError, Reason};
 use super::wire::AuditRecord;
 use super::{Admin, about, ndjson, time};
 use crate::audit::{Audit, Record, Who};
+use crate::openfaas::door::SYSTEM;
 
 /// Records that are told where nobody says how many.
 const DEFAULT_TAIL: usize = 100;
 /// The most that are told.
 const MOST_TAIL: usize = 10_000;
+/// What is done by way of OpenFaaS' API; the object is its path, the detail what was named.
+const OPENFAAS: &str = "openfaas";
 /// What reads everything.
 const BACKUP: &str = "backup";
 /// Refused requests that are kept of each [`WINDOW`].
@@ -38,15 +41,15 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 /// Who is at the other end of the connection. Every request has it as an extension.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// What came of a request, for its record: handlers set it as an extension of their answer.
 #[derive(Debug, Clone)]
-pub(super) struct Detail(pub(super) String);
+pub(crate) struct Detail(pub(crate) String);
 
 /// Keeps records.
 #[derive(Clone)]
-pub(super) struct Auditor {
+pub(crate) struct Auditor {
     audit: Audit,
     refused: Arc<Mutex<Refused>>,
 }
@@ -59,14 +62,14 @@ struct Refused {
 }
 
 impl Auditor {
-    pub(super) fn new(audit: Audit) -> Self {
+    pub(crate) fn new(audit: Audit) -> Self {
         let refused = Refused { since: Instant::now(), kept: 0, passed: 0 };
         Self { audit, refused: Arc::new(Mutex::new(refused)) }
     }
 }
 
 /// Has a request answered, and keeps the record of it before the answer goes out.
-pub(super) async fn watch(
+pub(crate) async fn watch(
     State(auditor): State<Auditor>,
     request: Request,
     next: Next,
@@ -161,7 +164,10 @@ struct Asked {
 impl Asked {
     fn of(request: &Request) -> Self {
         let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-        let known = matched.and_then(|path| operation(request.method(), path));
+        let known = matched.and_then(|path| match path.starts_with(SYSTEM) {
+            true => Some(OPENFAAS),
+            false => operation(request.method(), path),
+        });
         // What the API does not have is a stranger's text: it is not kept.
         let (action, object) = match known {
             Some(action) => (action, request.uri().path().trim_start_matches("/api/v1/")),

@@ -25,7 +25,7 @@ use crate::observer::Observer;
 
 mod about;
 mod artifacts;
-mod audit;
+pub(crate) mod audit;
 mod backup;
 mod calls;
 pub(crate) mod credentials;

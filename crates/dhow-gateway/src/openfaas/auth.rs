@@ -5,6 +5,7 @@
 //! Functions' own pages have the data port as their origin, so no page at all may use this API: a
 //! function must not get, by way of its reader's browser, what it can't get itself.
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -47,8 +48,9 @@ pub(super) async fn guard(
     }
     match system.credentials.principal(request.headers()) {
         Ok(principal) => {
-            request.extensions_mut().insert(principal);
-            next.run(request).await
+            request.extensions_mut().insert(principal.clone());
+            // The audit log, around this, asks the answer who it was.
+            (Extension(principal), next.run(request).await).into_response()
         }
         Err(refused) => {
             tracing::debug!(why = %refused, "a request to OpenFaaS' API is refused");

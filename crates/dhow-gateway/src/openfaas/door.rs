@@ -3,6 +3,7 @@
 //! The API runs on threads of its own: a deploy takes seconds, and the data port's threads are for
 //! calls. The door can be closed while the data folder changes hands.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tower_service::Service as _;
 
 use super::{System, router};
 use crate::admin::Draining;
+use crate::admin::audit::Peer;
 
 /// The path below which the API is.
 pub(crate) const SYSTEM: &str = "/system/";
@@ -64,12 +66,14 @@ impl Door {
         self.ending.send_replace(is_ending);
     }
 
-    /// Answers a request; nothing in its body pauses for longer than `stall`.
+    /// Answers a request of `peer`; nothing in its body pauses for longer than `stall`.
     pub(crate) async fn answer<B>(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
         stall: Duration,
     ) -> Response<PlatformBody<B>> {
+        request.extensions_mut().insert(Peer(peer));
         let (head, body) = request.into_parts();
         let body = match RequestBody::new(body, MOST_BODY, stall) {
             Ok(body) => Body::new(body),

@@ -18,6 +18,7 @@ use super::System;
 use super::auth::allow;
 use super::error::Refused;
 use super::function::{InNamespace, named, seen};
+use crate::admin::audit::Detail;
 use crate::admin::credentials::Principal;
 use crate::admin::{deploy, functions};
 
@@ -77,7 +78,7 @@ pub(super) async fn delete(
     Extension(principal): Extension<Principal>,
     Query(query): Query<InNamespace>,
     body: Bytes,
-) -> Result<StatusCode, Refused> {
+) -> Result<(Extension<Detail>, StatusCode), Refused> {
     let Doomed { function_name, namespace } = serde_json::from_slice(&body)
         .map_err(|error| Refused::invalid(format!("cannot parse request: {error}")))?;
     if function_name.is_empty() {
@@ -87,8 +88,8 @@ pub(super) async fn delete(
     let name = named(&function_name, &namespace)?;
     allow(&principal, Scope::Deploy, &name.namespace)?;
     super::function::find(&system, &name)?;
-    functions::delete_all(system.admin, name).await?;
-    Ok(StatusCode::ACCEPTED)
+    functions::delete_all(system.admin, name.clone()).await?;
+    Ok((Extension(Detail(name.to_string())), StatusCode::ACCEPTED))
 }
 
 fn read(body: &[u8], principal: &Principal) -> Result<Meant, Refused> {
@@ -105,8 +106,9 @@ async fn put(system: &System, meant: Meant) -> Result<Response, Refused> {
         tracing::info!(function = %function.name, "{note}");
     }
     // It has no routes but its own.
-    deploy::put_in_force(&system.admin, function, Reach::Namespace).await?;
-    let mut response = StatusCode::ACCEPTED.into_response();
+    let (deployed, _) = deploy::put_in_force(&system.admin, function, Reach::Namespace).await?;
+    let detail = Detail(format!("{}, revision {}", deployed.name, deployed.revision.number));
+    let mut response = (Extension(detail), StatusCode::ACCEPTED).into_response();
     for note in notes {
         if let Ok(note) = HeaderValue::try_from(note) {
             response.headers_mut().append(NOTE, note);
@@ -139,6 +141,7 @@ async fn give_secrets(
             pull_secrets.push(secret.clone());
         }
     }
+    function.template.grants.secrets.retain(|secret| !pull_secrets.contains(secret));
     if let Source::Image(image) = &mut function.source {
         image.pull_secrets = pull_secrets;
     }

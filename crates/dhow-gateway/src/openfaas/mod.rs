@@ -23,6 +23,7 @@ use axum::{Router, middleware};
 
 use dhow_core::name::FunctionName;
 
+use crate::admin::audit::{Auditor, watch};
 use crate::admin::{Admin, Credentials, Own};
 
 /// What the API works on. Cheap to clone.
@@ -48,6 +49,7 @@ impl System {
 /// Every route below `/system/`.
 fn router(system: System) -> Router {
     let guard = middleware::from_fn_with_state(system.clone(), auth::guard);
+    let auditor = middleware::from_fn_with_state(Auditor::new(system.admin.audit.clone()), watch);
     let functions = get(functions::list)
         .post(functions::create)
         .put(functions::update)
@@ -72,5 +74,7 @@ fn router(system: System) -> Router {
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(guard)
+        // Outside of whatever refuses, so that refusals have their record.
+        .layer(auditor)
         .with_state(system)
 }

@@ -18,6 +18,7 @@ use super::System;
 use super::auth::allow;
 use super::error::Refused;
 use super::function::InNamespace;
+use crate::admin::audit::Detail;
 use crate::admin::credentials::Principal;
 
 #[derive(Deserialize)]
@@ -52,17 +53,18 @@ pub(super) async fn create(
     State(system): State<System>,
     Extension(principal): Extension<Principal>,
     body: Bytes,
-) -> Result<StatusCode, Refused> {
+) -> Result<(Extension<Detail>, StatusCode), Refused> {
     let said = read(&body)?;
     let name = name(&said, &principal)?;
     let secret = secret(&name, &said)?;
+    let detail = Detail(format!("{}.{}", name.name, name.namespace));
     let _turn = system.admin.changing.lock().await;
     if exists(&system, &name).await? {
         let message = format!("secret \"{}\" already exists", name.name);
         return Err(Refused::new(StatusCode::CONFLICT, message));
     }
     system.admin.secrets.put(name, secret).await?;
-    Ok(StatusCode::ACCEPTED)
+    Ok((Extension(detail), StatusCode::ACCEPTED))
 }
 
 /// Keeps another value of a secret that is there.
@@ -70,30 +72,32 @@ pub(super) async fn replace(
     State(system): State<System>,
     Extension(principal): Extension<Principal>,
     body: Bytes,
-) -> Result<StatusCode, Refused> {
+) -> Result<(Extension<Detail>, StatusCode), Refused> {
     let said = read(&body)?;
     let name = name(&said, &principal)?;
     let secret = secret(&name, &said)?;
+    let detail = Detail(format!("{}.{}", name.name, name.namespace));
     let _turn = system.admin.changing.lock().await;
     if !exists(&system, &name).await? {
         return Err(missing(&name));
     }
     system.admin.secrets.put(name, secret).await?;
-    Ok(StatusCode::ACCEPTED)
+    Ok((Extension(detail), StatusCode::ACCEPTED))
 }
 
 pub(super) async fn delete(
     State(system): State<System>,
     Extension(principal): Extension<Principal>,
     body: Bytes,
-) -> Result<StatusCode, Refused> {
+) -> Result<(Extension<Detail>, StatusCode), Refused> {
     let name = name(&read(&body)?, &principal)?;
+    let detail = Detail(format!("{}.{}", name.name, name.namespace));
     let _turn = system.admin.changing.lock().await;
     if !exists(&system, &name).await? {
         return Err(missing(&name));
     }
     system.admin.secrets.delete(name).await?;
-    Ok(StatusCode::ACCEPTED)
+    Ok((Extension(detail), StatusCode::ACCEPTED))
 }
 
 /// No message here quotes a value: a parser's own words might.

@@ -17,7 +17,7 @@ use super::changes::{self, Change};
 use super::client::Client;
 use super::error::CommandError;
 use super::output::Output;
-use super::settings::{Settings, short_name};
+use super::settings::{Settings, environment, short_name};
 use super::upload::{self, Module, Taken};
 use super::wire::FunctionStatus;
 use crate::images::place::Place;
@@ -164,8 +164,7 @@ pub(super) fn read(files: &[PathBuf], namespace: &Label) -> Result<Vec<Declared>
     for file in files {
         for (name, folder, text) in texts(file)? {
             let file = |name: &str| beside(&folder, name);
-            let variable = |name: &str| std::env::var(name).ok();
-            let around = Surroundings { namespace, variable: &variable, file: &file };
+            let around = Surroundings { namespace, variable: &environment, file: &file };
             match manifest::parse(&text, around) {
                 Ok(found) => declared.extend(found.into_iter().map(|one| Declared {
                     function: one.function,

@@ -6,7 +6,7 @@ use super::Stack;
 
 #[test]
 fn secrets_are_created_replaced_listed_by_name_and_deleted() {
-    let stack = Stack::new(&["hello"]);
+    let stack = Stack::new(&["hello", "http-given"]);
     let secret = |method: &str, body: Value| stack.system(method, "secrets", &body).status;
     assert_eq!(stack.system("GET", "secrets", &Value::Null).json(), json!([]));
     assert_eq!(secret("PUT", json!({"name": "key", "value": "v"})), 404);
@@ -25,6 +25,11 @@ fn secrets_are_created_replaced_listed_by_name_and_deleted() {
     stack.deployed("hello", json!({"secrets": ["key"]}));
     assert_eq!(stack.status("hello")["secrets"], json!(["key"]));
     assert!(stack.server.ok(&["secret", "list"]).contains("key"));
+    // A function has the values of those that it names, as files.
+    stack.deployed("http-given", json!({"secrets": ["key"]}));
+    let asked = b"FILE /var/openfaas/secrets/key\nLIST /var/openfaas/secrets";
+    let answer = stack.server.post("/function/http-given", asked);
+    assert_eq!(answer.text().lines().collect::<Vec<_>>(), ["hi", "key"]);
     assert_eq!(secret("DELETE", json!({"name": "key"})), 202);
     assert_eq!(secret("DELETE", json!({"name": "key"})), 404);
 }

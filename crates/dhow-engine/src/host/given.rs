@@ -4,9 +4,9 @@
 //! written goes into a folder of the instance's own, mode 0700, which goes with it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use dhow_core::name::Label;
@@ -88,7 +88,9 @@ fn missing(name: &Label, error: &SecretsError) -> Failure {
 
 /// Files of mode 0400 in folders of mode 0700.
 fn lay_out(folder: &Path, namespace: &Label, secrets: &[(Label, Secret)]) -> io::Result<Given> {
-    let folder = tempfile::Builder::new().prefix("given-").tempdir_in(folder)?;
+    let private = Permissions::from_mode(0o700);
+    let folder =
+        tempfile::Builder::new().prefix("given-").permissions(private).tempdir_in(folder)?;
     let (openfaas, all) = (folder.path().join("openfaas"), folder.path().join("secrets"));
     let mut private = DirBuilder::new();
     private.mode(0o700).recursive(true);
@@ -133,8 +135,6 @@ pub fn clear(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     fn secret(values: &[(&str, &str)]) -> Secret {

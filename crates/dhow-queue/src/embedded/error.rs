@@ -59,7 +59,13 @@ impl OpenError {
     pub(super) fn from_redb(path: &Path, error: redb::Error) -> Self {
         match error {
             // What begins like no redb file is reported in this way.
-            redb::Error::Io(error) if error.kind() != io::ErrorKind::InvalidData => {
+            // A file that ends too early is damaged, too.
+            redb::Error::Io(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
                 Self::from_io(path, error)
             }
             redb::Error::DatabaseAlreadyOpen => {
